@@ -1,0 +1,14 @@
+//! Every type that crosses a process boundary of bulkhead, and nothing else.
+//!
+//! Two boundaries exist: the gateway asks the privileged runtime for sandboxes ([`runtime`]), and it asks the
+//! agent inside a sandbox to run things ([`agent`], whose bodies are cut into [`frame`]s). This crate does no
+//! I/O and holds no policy: it says what may be said, with the bounds that both sides check.
+
+pub mod agent;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod runtime;
+
+pub use id::SandboxId;
+pub use limits::Limits;
