@@ -1,0 +1,517 @@
+//! The table. Sources: the allow-lists that container runtimes publish, the CVEs named in the reasons, and
+//! what bash, coreutils, Python, Node, the JVM and Go were seen to call.
+
+use super::{Rule, Test, Verdict};
+use libc as c;
+use nix::errno::Errno;
+
+/// Some system calls with one decision and one reason.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Numbers on x86-64.
+    pub numbers: &'static [i64],
+    /// In the agent's profile.
+    pub agent: Rule,
+    /// In the command's profile.
+    pub command: Rule,
+    /// Why.
+    pub why: &'static str,
+}
+
+const ALLOW: Rule = Rule::Always(Verdict::Allow);
+const EPERM: Rule = Rule::Always(Verdict::Fail(Errno::EPERM));
+const ENOSYS: Rule = Rule::Always(Verdict::Fail(Errno::ENOSYS));
+
+const fn both(rule: Rule, numbers: &'static [i64], why: &'static str) -> Row {
+    Row { numbers, agent: rule, command: rule, why }
+}
+
+const fn is(argument: u8, value: u32) -> Test {
+    Test { argument, mask: u32::MAX, value }
+}
+
+/// Every namespace flag of clone(2) but `CLONE_NEWTIME`, whose bit is part of the exit signal there.
+const NAMESPACE_FLAGS: Test = Test { argument: 0, mask: 0x7e02_0000, value: 0 };
+const CLONE: Rule = Rule::ByArguments(&[(&[NAMESPACE_FLAGS], Verdict::Allow)], Verdict::Fail(Errno::EPERM));
+
+const UNIX: &[Test] = &[is(0, 1)];
+const INET: &[Test] = &[is(0, 2)];
+const INET6: &[Test] = &[is(0, 10)];
+const ROUTE_NETLINK: &[Test] = &[is(0, 16), is(2, 0)];
+const SOCKET: Rule = Rule::ByArguments(
+    &[
+        (UNIX, Verdict::Allow),
+        (INET, Verdict::Allow),
+        (INET6, Verdict::Allow),
+        (ROUTE_NETLINK, Verdict::Allow),
+    ],
+    Verdict::Fail(Errno::EAFNOSUPPORT),
+);
+
+const REFUSED: Verdict = Verdict::Fail(Errno::EPERM);
+const IOCTL: Rule = Rule::ByArguments(
+    &[
+        (&[is(1, 0x5412)], REFUSED), // TIOCSTI
+        (&[is(1, 0x541c)], REFUSED), // TIOCLINUX
+        (&[is(1, 0x541d)], REFUSED), // TIOCCONS
+        (&[is(1, 0x5423)], REFUSED), // TIOCSETD
+    ],
+    Verdict::Allow,
+);
+const PRCTL: Rule = Rule::ByArguments(&[(&[is(0, 35)], REFUSED)], Verdict::Allow);
+const ARCH_PRCTL: Rule = Rule::ByArguments(
+    &[
+        (&[is(0, 0x1001)], Verdict::Allow), // ARCH_SET_GS
+        (&[is(0, 0x1002)], Verdict::Allow), // ARCH_SET_FS
+        (&[is(0, 0x1003)], Verdict::Allow), // ARCH_GET_FS
+        (&[is(0, 0x1004)], Verdict::Allow), // ARCH_GET_GS
+    ],
+    REFUSED,
+);
+const PERSONALITY: Rule = Rule::ByArguments(
+    &[
+        (&[is(0, 0)], Verdict::Allow),
+        (&[is(0, 8)], Verdict::Allow),
+        (&[is(0, 0x2_0000)], Verdict::Allow),
+        (&[is(0, 0x2_0008)], Verdict::Allow),
+        (&[is(0, 0xffff_ffff)], Verdict::Allow),
+    ],
+    REFUSED,
+);
+
+/// Every row. A number stands in one row only.
+pub const ROWS: &[Row] = &[
+    both(ALLOW, FILES, "files and directories: the mounts and the owner of the files decide"),
+    both(ALLOW, MEMORY, "memory, charged to the cgroup; mincore answers for own files only since 5.2"),
+    both(ALLOW, PROCESSES, "processes, within the pids limit and the pid namespace"),
+    both(ALLOW, SIGNALS, "signals, within the pid namespace"),
+    both(ALLOW, TIME, "clocks read and timers"),
+    both(ALLOW, IDENTITY, "ids, within the map of the user namespace"),
+    both(ALLOW, IPC, "System V IPC and message queues, within the ipc namespace"),
+    both(ALLOW, NETWORK, "sockets once made; which ones may be made is decided at socket"),
+    both(ALLOW, EVENTS, "waiting for events"),
+    both(ALLOW, SELF_SANDBOX, "programs that confine themselves: only ever takes rights away"),
+    both(
+        SOCKET,
+        &[c::SYS_socket, c::SYS_socketpair],
+        "unix, inet, inet6 and route netlink: the other families have each had their kernel exploits (AF_ALG: CVE-2026-31431, AF_VSOCK reaches a hypervisor)",
+    ),
+    both(
+        CLONE,
+        &[c::SYS_clone],
+        "threads and processes, but no namespace: the door to most local root exploits (CVE-2022-0185, CVE-2024-1086)",
+    ),
+    Row {
+        numbers: &[c::SYS_clone3],
+        agent: ALLOW,
+        command: ENOSYS,
+        why: "flags lie behind a pointer, so commands fall back to clone; the agent clones into cgroup leaves and holds no capability that makes a namespace",
+    },
+    both(IOCTL, &[c::SYS_ioctl], "all but terminal injection and line disciplines (CVE-2017-5226)"),
+    both(PRCTL, &[c::SYS_prctl], "all but PR_SET_MM"),
+    both(ARCH_PRCTL, &[c::SYS_arch_prctl], "thread pointers only"),
+    both(PERSONALITY, &[c::SYS_personality], "no READ_IMPLIES_EXEC, no MMAP_PAGE_ZERO, no fixed addresses"),
+    both(EPERM, &[c::SYS_unshare, c::SYS_setns], "no new and no other namespaces"),
+    both(EPERM, MOUNTING, "mounts are made before the sandbox lives (CVE-2022-0185, CVE-2022-0492)"),
+    both(
+        ENOSYS,
+        &[c::SYS_io_uring_setup, c::SYS_io_uring_enter, c::SYS_io_uring_register],
+        "operations pass by the filter; libuv probes it, so it is missing, not fatal",
+    ),
+    both(
+        EPERM,
+        &[c::SYS_bpf, c::SYS_perf_event_open, c::SYS_userfaultfd],
+        "verifier and PMU bugs, race widening",
+    ),
+    both(
+        EPERM,
+        &[c::SYS_add_key, c::SYS_request_key, c::SYS_keyctl],
+        "keyrings are per user, not per namespace (CVE-2016-0728); upcalls run on the host",
+    ),
+    both(EPERM, HOST, "things of the host: no use inside, a history of bugs"),
+    both(
+        EPERM,
+        &[c::SYS_adjtimex, c::SYS_clock_adjtime, c::SYS_settimeofday, c::SYS_clock_settime],
+        "clocks are the host's",
+    ),
+    both(
+        EPERM,
+        &[
+            c::SYS_ptrace,
+            c::SYS_process_vm_readv,
+            c::SYS_process_vm_writev,
+            c::SYS_process_madvise,
+            c::SYS_kcmp,
+            c::SYS_pidfd_getfd,
+        ],
+        "looking into other processes: protects the agent's children between clone and exec",
+    ),
+    both(
+        EPERM,
+        &[c::SYS_open_by_handle_at, c::SYS_fanotify_init, c::SYS_fanotify_mark],
+        "files by inode number, past every path (\"shocker\")",
+    ),
+    both(
+        EPERM,
+        &[
+            c::SYS_move_pages,
+            c::SYS_migrate_pages,
+            c::SYS_mbind,
+            c::SYS_set_mempolicy,
+            c::SYS_get_mempolicy,
+            450,
+        ],
+        "steering memory nodes under a neighbour",
+    ),
+    both(EPERM, &[451], "cachestat: tells what a neighbour read from shared files"),
+    both(EPERM, &[c::SYS_vmsplice], "gives pages away without copying"),
+    both(ENOSYS, &[447], "memfd_secret: memory that cannot be reclaimed"),
+    both(
+        ENOSYS,
+        &[c::SYS_io_setup, c::SYS_io_destroy, c::SYS_io_submit, c::SYS_io_cancel, c::SYS_io_getevents, 333],
+        "one pool for the whole host, fs.aio-max-nr",
+    ),
+];
+
+const FILES: &[i64] = &[
+    c::SYS_read,
+    c::SYS_write,
+    c::SYS_open,
+    c::SYS_close,
+    c::SYS_stat,
+    c::SYS_fstat,
+    c::SYS_lstat,
+    c::SYS_lseek,
+    c::SYS_pread64,
+    c::SYS_pwrite64,
+    c::SYS_readv,
+    c::SYS_writev,
+    c::SYS_access,
+    c::SYS_pipe,
+    c::SYS_dup,
+    c::SYS_dup2,
+    c::SYS_sendfile,
+    c::SYS_fcntl,
+    c::SYS_flock,
+    c::SYS_fsync,
+    c::SYS_fdatasync,
+    c::SYS_truncate,
+    c::SYS_ftruncate,
+    c::SYS_getdents,
+    c::SYS_getdents64,
+    c::SYS_getcwd,
+    c::SYS_chdir,
+    c::SYS_fchdir,
+    c::SYS_rename,
+    c::SYS_mkdir,
+    c::SYS_rmdir,
+    c::SYS_creat,
+    c::SYS_link,
+    c::SYS_unlink,
+    c::SYS_symlink,
+    c::SYS_readlink,
+    c::SYS_chmod,
+    c::SYS_fchmod,
+    c::SYS_chown,
+    c::SYS_fchown,
+    c::SYS_lchown,
+    c::SYS_umask,
+    c::SYS_utime,
+    c::SYS_mknod,
+    c::SYS_statfs,
+    c::SYS_fstatfs,
+    c::SYS_utimes,
+    c::SYS_openat,
+    c::SYS_mkdirat,
+    c::SYS_mknodat,
+    c::SYS_fchownat,
+    c::SYS_futimesat,
+    c::SYS_newfstatat,
+    c::SYS_unlinkat,
+    c::SYS_renameat,
+    c::SYS_linkat,
+    c::SYS_symlinkat,
+    c::SYS_readlinkat,
+    c::SYS_fchmodat,
+    c::SYS_faccessat,
+    c::SYS_splice,
+    c::SYS_tee,
+    c::SYS_sync_file_range,
+    c::SYS_utimensat,
+    c::SYS_fallocate,
+    c::SYS_preadv,
+    c::SYS_pwritev,
+    c::SYS_preadv2,
+    c::SYS_pwritev2,
+    c::SYS_renameat2,
+    c::SYS_copy_file_range,
+    c::SYS_statx,
+    c::SYS_openat2,
+    c::SYS_close_range,
+    c::SYS_faccessat2,
+    452,
+    c::SYS_readahead,
+    c::SYS_fadvise64,
+    c::SYS_sync,
+    c::SYS_syncfs,
+    c::SYS_dup3,
+    c::SYS_pipe2,
+    c::SYS_setxattr,
+    c::SYS_lsetxattr,
+    c::SYS_fsetxattr,
+    c::SYS_getxattr,
+    c::SYS_lgetxattr,
+    c::SYS_fgetxattr,
+    c::SYS_listxattr,
+    c::SYS_llistxattr,
+    c::SYS_flistxattr,
+    c::SYS_removexattr,
+    c::SYS_lremovexattr,
+    c::SYS_fremovexattr,
+    c::SYS_chroot,
+];
+
+const MEMORY: &[i64] = &[
+    c::SYS_mmap,
+    c::SYS_mprotect,
+    c::SYS_munmap,
+    c::SYS_brk,
+    c::SYS_mremap,
+    c::SYS_msync,
+    c::SYS_mincore,
+    c::SYS_madvise,
+    c::SYS_mlock,
+    c::SYS_munlock,
+    c::SYS_mlockall,
+    c::SYS_munlockall,
+    c::SYS_mlock2,
+    c::SYS_remap_file_pages,
+    c::SYS_memfd_create,
+    c::SYS_membarrier,
+    c::SYS_pkey_mprotect,
+    c::SYS_pkey_alloc,
+    c::SYS_pkey_free,
+    462,
+];
+
+const PROCESSES: &[i64] = &[
+    c::SYS_getpid,
+    c::SYS_gettid,
+    c::SYS_getppid,
+    c::SYS_fork,
+    c::SYS_vfork,
+    c::SYS_execve,
+    c::SYS_execveat,
+    c::SYS_exit,
+    c::SYS_exit_group,
+    c::SYS_wait4,
+    c::SYS_waitid,
+    c::SYS_uname,
+    c::SYS_getrusage,
+    c::SYS_sysinfo,
+    c::SYS_getrlimit,
+    c::SYS_setrlimit,
+    c::SYS_prlimit64,
+    c::SYS_getpriority,
+    c::SYS_setpriority,
+    c::SYS_sched_yield,
+    c::SYS_sched_setparam,
+    c::SYS_sched_getparam,
+    c::SYS_sched_setscheduler,
+    c::SYS_sched_getscheduler,
+    c::SYS_sched_get_priority_max,
+    c::SYS_sched_get_priority_min,
+    c::SYS_sched_rr_get_interval,
+    c::SYS_sched_setaffinity,
+    c::SYS_sched_getaffinity,
+    c::SYS_sched_setattr,
+    c::SYS_sched_getattr,
+    c::SYS_getpgrp,
+    c::SYS_setpgid,
+    c::SYS_getpgid,
+    c::SYS_setsid,
+    c::SYS_getsid,
+    c::SYS_set_tid_address,
+    c::SYS_set_robust_list,
+    c::SYS_get_robust_list,
+    c::SYS_rseq,
+    c::SYS_futex,
+    c::SYS_getcpu,
+    c::SYS_ioprio_set,
+    c::SYS_ioprio_get,
+    c::SYS_getrandom,
+    c::SYS_pidfd_open,
+    449,
+    454,
+    455,
+    456,
+];
+
+const SIGNALS: &[i64] = &[
+    c::SYS_rt_sigaction,
+    c::SYS_rt_sigprocmask,
+    c::SYS_rt_sigreturn,
+    c::SYS_rt_sigpending,
+    c::SYS_rt_sigtimedwait,
+    c::SYS_rt_sigqueueinfo,
+    c::SYS_rt_sigsuspend,
+    c::SYS_rt_tgsigqueueinfo,
+    c::SYS_sigaltstack,
+    c::SYS_kill,
+    c::SYS_tkill,
+    c::SYS_tgkill,
+    c::SYS_pause,
+    c::SYS_signalfd,
+    c::SYS_signalfd4,
+    c::SYS_restart_syscall,
+    c::SYS_pidfd_send_signal,
+];
+
+const TIME: &[i64] = &[
+    c::SYS_nanosleep,
+    c::SYS_clock_nanosleep,
+    c::SYS_gettimeofday,
+    c::SYS_time,
+    c::SYS_clock_gettime,
+    c::SYS_clock_getres,
+    c::SYS_times,
+    c::SYS_alarm,
+    c::SYS_getitimer,
+    c::SYS_setitimer,
+    c::SYS_timer_create,
+    c::SYS_timer_settime,
+    c::SYS_timer_gettime,
+    c::SYS_timer_getoverrun,
+    c::SYS_timer_delete,
+    c::SYS_timerfd_create,
+    c::SYS_timerfd_settime,
+    c::SYS_timerfd_gettime,
+];
+
+const IDENTITY: &[i64] = &[
+    c::SYS_getuid,
+    c::SYS_getgid,
+    c::SYS_geteuid,
+    c::SYS_getegid,
+    c::SYS_setuid,
+    c::SYS_setgid,
+    c::SYS_setreuid,
+    c::SYS_setregid,
+    c::SYS_getgroups,
+    c::SYS_setgroups,
+    c::SYS_setresuid,
+    c::SYS_getresuid,
+    c::SYS_setresgid,
+    c::SYS_getresgid,
+    c::SYS_setfsuid,
+    c::SYS_setfsgid,
+    c::SYS_capget,
+    c::SYS_capset,
+];
+
+const IPC: &[i64] = &[
+    c::SYS_shmget,
+    c::SYS_shmat,
+    c::SYS_shmctl,
+    c::SYS_shmdt,
+    c::SYS_semget,
+    c::SYS_semop,
+    c::SYS_semctl,
+    c::SYS_semtimedop,
+    c::SYS_msgget,
+    c::SYS_msgsnd,
+    c::SYS_msgrcv,
+    c::SYS_msgctl,
+    c::SYS_mq_open,
+    c::SYS_mq_unlink,
+    c::SYS_mq_timedsend,
+    c::SYS_mq_timedreceive,
+    c::SYS_mq_notify,
+    c::SYS_mq_getsetattr,
+];
+
+const NETWORK: &[i64] = &[
+    c::SYS_connect,
+    c::SYS_accept,
+    c::SYS_accept4,
+    c::SYS_sendto,
+    c::SYS_recvfrom,
+    c::SYS_sendmsg,
+    c::SYS_recvmsg,
+    c::SYS_sendmmsg,
+    c::SYS_recvmmsg,
+    c::SYS_shutdown,
+    c::SYS_bind,
+    c::SYS_listen,
+    c::SYS_getsockname,
+    c::SYS_getpeername,
+    c::SYS_setsockopt,
+    c::SYS_getsockopt,
+];
+
+const EVENTS: &[i64] = &[
+    c::SYS_poll,
+    c::SYS_ppoll,
+    c::SYS_select,
+    c::SYS_pselect6,
+    c::SYS_epoll_create,
+    c::SYS_epoll_create1,
+    c::SYS_epoll_ctl,
+    c::SYS_epoll_wait,
+    c::SYS_epoll_pwait,
+    c::SYS_epoll_pwait2,
+    c::SYS_eventfd,
+    c::SYS_eventfd2,
+    c::SYS_inotify_init,
+    c::SYS_inotify_init1,
+    c::SYS_inotify_add_watch,
+    c::SYS_inotify_rm_watch,
+];
+
+const SELF_SANDBOX: &[i64] = &[
+    c::SYS_seccomp,
+    c::SYS_landlock_create_ruleset,
+    c::SYS_landlock_add_rule,
+    c::SYS_landlock_restrict_self,
+];
+
+const MOUNTING: &[i64] = &[
+    c::SYS_mount,
+    c::SYS_umount2,
+    c::SYS_pivot_root,
+    c::SYS_fsopen,
+    c::SYS_fsconfig,
+    c::SYS_fsmount,
+    c::SYS_fspick,
+    c::SYS_move_mount,
+    c::SYS_open_tree,
+    c::SYS_mount_setattr,
+    467,
+];
+
+const HOST: &[i64] = &[
+    c::SYS_init_module,
+    c::SYS_finit_module,
+    c::SYS_delete_module,
+    c::SYS_kexec_load,
+    c::SYS_kexec_file_load,
+    c::SYS_reboot,
+    c::SYS_swapon,
+    c::SYS_swapoff,
+    c::SYS_acct,
+    c::SYS_quotactl,
+    443,
+    c::SYS_syslog,
+    c::SYS_iopl,
+    c::SYS_ioperm,
+    c::SYS_vhangup,
+    c::SYS_sethostname,
+    c::SYS_setdomainname,
+    c::SYS_nfsservctl,
+    c::SYS_lookup_dcookie,
+    c::SYS_uselib,
+    c::SYS_ustat,
+    c::SYS_sysfs,
+    c::SYS__sysctl,
+    c::SYS_modify_ldt,
+];

@@ -1,0 +1,131 @@
+//! The compiled filters against the table, by an interpreter of classic BPF.
+
+use super::{Profile, ROWS, Rule, Verdict, compile};
+use libc::sock_filter;
+use nix::errno::Errno;
+use proptest::prelude::*;
+use std::fmt::Write;
+
+const X86_64: u32 = super::compile::AUDIT_ARCH_X86_64;
+const KILLED: u32 = libc::SECCOMP_RET_KILL_PROCESS;
+
+/// Runs a filter over one `struct seccomp_data`; panics on an instruction that `compile` does not emit.
+fn interpret(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+    let word = |offset: u32| match offset {
+        0 => number,
+        4 => arch,
+        _ => {
+            let argument = arguments[(offset as usize - 16) / 8];
+            (if offset % 8 == 0 { argument } else { argument >> 32 }) as u32
+        }
+    };
+    let (mut at, mut accumulator) = (0, 0);
+    loop {
+        let this = program[at];
+        at += 1;
+        match this.code {
+            0x20 => accumulator = word(this.k),
+            0x54 => accumulator &= this.k,
+            0x05 => at += this.k as usize,
+            0x15 => at += usize::from(if accumulator == this.k { this.jt } else { this.jf }),
+            0x35 => at += usize::from(if accumulator >= this.k { this.jt } else { this.jf }),
+            0x06 => return this.k,
+            other => panic!("instruction {other:#x}"),
+        }
+    }
+}
+
+fn expected(profile: Profile, number: u32, arguments: [u64; 6]) -> u32 {
+    let row = ROWS.iter().find(|row| row.numbers.contains(&i64::from(number)));
+    let verdict = row.map_or(Verdict::Fail(Errno::ENOSYS), |row| {
+        (if profile == Profile::Agent { row.agent } else { row.command }).decide(arguments)
+    });
+    match verdict {
+        Verdict::Allow => libc::SECCOMP_RET_ALLOW,
+        Verdict::Fail(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
+    }
+}
+
+/// Values around everything that the table compares with, with and without bits in the upper half.
+fn edges() -> Vec<u64> {
+    let mut out = vec![0, u64::MAX];
+    for row in ROWS {
+        for rule in [row.agent, row.command] {
+            let Rule::ByArguments(cases, _) = rule else { continue };
+            for test in cases.iter().flat_map(|(tests, _)| tests.iter()) {
+                let value = u64::from(if test.value == 0 { test.mask } else { test.value });
+                out.extend([value, value - 1, value.wrapping_add(1), value | 1 << 32, value | 1 << 63]);
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn every_number_and_every_edge_is_decided_as_the_table_says() {
+    for profile in [Profile::Agent, Profile::Command] {
+        let program = compile(profile);
+        for number in (0..600).chain([0x3fff_ffff, 0x4000_0000, 0x4000_0001, u32::MAX]) {
+            for value in edges() {
+                for arguments in
+                    [[value; 6], [value, 0, 0, 0, 0, 0], [16, 0, value, 0, 0, 0], [0, value, 0, 0, 0, 0]]
+                {
+                    let got = interpret(&program, X86_64, number, arguments);
+                    assert_eq!(
+                        got,
+                        expected(profile, number, arguments),
+                        "{profile:?} {number} {arguments:x?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn another_architecture_is_killed() {
+    for arch in [0x4000_0003, 0xc000_00b7, 0, u32::MAX] {
+        assert_eq!(interpret(&compile(Profile::Command), arch, 0, [0; 6]), KILLED);
+    }
+}
+
+#[test]
+fn the_agent_may_do_whatever_a_command_may() {
+    for row in ROWS {
+        assert!(row.agent == row.command || row.agent == Rule::Always(Verdict::Allow), "{}", row.why);
+    }
+}
+
+#[test]
+fn filters_are_short_and_no_number_stands_twice() {
+    let mut numbers: Vec<_> = ROWS.iter().flat_map(|row| row.numbers).collect();
+    numbers.sort();
+    let count = numbers.len();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count);
+    for profile in [Profile::Agent, Profile::Command] {
+        assert!(compile(profile).len() < 300, "{}", compile(profile).len());
+    }
+}
+
+#[test]
+fn the_published_list_is_the_table() {
+    let mut text = String::new();
+    for row in ROWS {
+        writeln!(
+            text,
+            "{}\n  agent {:?}\n  command {:?}\n  {:?}",
+            row.why, row.agent, row.command, row.numbers
+        )
+        .unwrap();
+    }
+    expect_test::expect_file!["golden.txt"].assert_eq(&text);
+}
+
+proptest! {
+    #[test]
+    fn any_call_is_decided_as_the_table_says(number: u32, arguments: [u64; 6]) {
+        let program = compile(Profile::Command);
+        prop_assert_eq!(interpret(&program, X86_64, number, arguments), expected(Profile::Command, number, arguments));
+    }
+}

@@ -1,0 +1,81 @@
+//! User namespaces without a process in them: the maps for id-mapped mounts (mount_setattr(2)).
+
+use crate::call::exec::{self, Side, exit_now, namespace};
+use crate::error::{Context, Error, Result};
+use crate::pidfd;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// One line of `uid_map` and `gid_map`, see user_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First id inside (for a mount: on disk).
+    pub inside: u32,
+    /// First id outside (for a mount: as seen through it).
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Writes both maps of a process that has just entered a new user namespace.
+///
+/// # Errors
+/// As write(2) on /proc/PID/uid_map.
+pub fn write_maps(pid: i32, extents: &[Extent]) -> Result<()> {
+    let mut text = String::new();
+    for extent in extents {
+        writeln!(text, "{} {} {}", extent.inside, extent.outside, extent.count)
+            .expect("a String takes all text");
+    }
+    for file in ["uid_map", "gid_map"] {
+        let path = format!("/proc/{pid}/{file}");
+        std::fs::write(&path, &text).during("write", || path)?;
+    }
+    Ok(())
+}
+
+/// A user namespace with this map, held by nothing but the descriptor.
+///
+/// # Errors
+/// As clone3(2), and writing the maps.
+pub fn detached(extents: &[Extent]) -> Result<OwnedFd> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
+    // SAFETY: clone asks for one thread, or for a child that makes async-signal-safe calls only until it
+    // exits; this one closes, reads and exits.
+    let side = unsafe { exec::clone(namespace::USER, None) }.during("clone3", || "CLONE_NEWUSER".into())?;
+    let Side::Parent(pid, process) = side else { wait_for_end_of(reader, writer) };
+    let opened = write_maps(pid, extents).and_then(|()| open_namespace(pid));
+    drop(writer);
+    reap(&process)?;
+    opened
+}
+
+/// The child of [`detached`]: lives until its parent closes the pipe, or dies.
+fn wait_for_end_of(reader: OwnedFd, writer: OwnedFd) -> ! {
+    // Closed by number: dropping is fine too, but the other end must be gone before the read.
+    if nix::unistd::close(writer.as_raw_fd()).is_err() {
+        exit_now(1);
+    }
+    let mut byte = [0];
+    let status = i32::from(nix::unistd::read(reader.as_fd(), &mut byte).is_err());
+    exit_now(status)
+}
+
+fn open_namespace(pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/user");
+    nix::fcntl::open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).during("open", || path)
+}
+
+fn reap(process: &OwnedFd) -> Result<()> {
+    let mut fds = [nix::poll::PollFd::new(process.as_fd(), nix::poll::PollFlags::POLLIN)];
+    nix::poll::poll(&mut fds, nix::poll::PollTimeout::from(2000u16)).during("poll", || "pidfd".into())?;
+    match pidfd::try_wait(process.as_fd())? {
+        Some(_) => Ok(()),
+        None => {
+            Err(Error { call: "waitid", on: "child of a user namespace".into(), errno: Errno::ETIMEDOUT })
+        }
+    }
+}
