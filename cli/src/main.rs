@@ -1,2 +1,36 @@
-//! Under construction.
-fn main() {}
+//! `bulkhead`: the one program. `serve` starts the two halves of a server, `runtime` (privileged) and `gateway`
+//! (not); the other words speak to a running server or clean up after one.
+
+mod admin;
+mod args;
+mod gateway;
+mod process;
+mod purge;
+mod reaper;
+mod runtime;
+mod serve;
+
+use args::{Command, Cli};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    process::log_to_stderr();
+    let done = match cli.command {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Runtime(flags) => runtime::run(&flags),
+        Command::Gateway(flags) => gateway::run(&flags),
+        Command::Reaper { disks } => reaper::run(&disks),
+        Command::Purge(state) => purge::run(&state.state_dir),
+        Command::Org(command) => admin::org(&command),
+        Command::Key(command) => admin::key(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            process::exit_code(&error)
+        }
+    }
+}

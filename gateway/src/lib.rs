@@ -1,1 +1,35 @@
-//! Under construction.
+//! The gateway: HTTP for clients, a packet socket to the privileged runtime, a unix socket to each agent.
+//!
+//! It runs as an unprivileged user. It never makes a namespace, a mount or a cgroup, and believes nothing that an
+//! agent says. One request: `server` (connection) → `pipeline` (the fixed order) → `routes` (HTTP to domain and
+//! back) → `service` (the order of effects) → `registry`, `store`, `runtime_client`, `agent_client`.
+
+pub mod admin;
+mod agent_client;
+mod api;
+mod app;
+mod auth;
+mod config;
+mod dirs;
+mod error;
+mod ids;
+mod input;
+mod limits;
+mod metrics;
+mod pipeline;
+mod rate;
+mod reconcile;
+mod registry;
+mod reply;
+mod routes;
+mod runtime_client;
+mod sandbox;
+mod server;
+mod service;
+mod start;
+mod store;
+
+pub use config::Config;
+pub use error::Error;
+pub use start::run;
+pub use store::StoreError;

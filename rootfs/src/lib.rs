@@ -1,1 +1,16 @@
-//! Under construction.
+//! Images and root file systems: what a sandbox sees as `/`.
+//!
+//! Runs in the privileged runtime process and knows nothing of processes. [`Store::prepare`] hands over detached
+//! mounts by descriptor; nothing is ever attached in a namespace of the host, and nothing below a live sandbox's
+//! disk is opened by path.
+
+pub mod disk;
+mod error;
+mod host_image;
+mod idmap;
+mod overlay;
+mod store;
+
+pub use error::{Error, Result};
+pub use idmap::IdRange;
+pub use store::{Root, Store};

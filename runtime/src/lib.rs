@@ -1,1 +1,27 @@
-//! Under construction.
+//! The privileged half: turns a checked request into a live sandbox, watches it, destroys it, and adopts what it
+//! finds after a restart.
+//!
+//! One thread and one poll loop ([`server`]). It never parses HTTP, never resolves a path inside a live sandbox,
+//! never joins a live sandbox's namespaces, and never executes a file found there. It knows nothing of images:
+//! who composes the process hands it [`Roots`].
+
+mod adopt;
+mod cgroup;
+mod conn;
+mod dev;
+mod error;
+mod identity;
+mod ids;
+mod instance;
+mod launch;
+mod masks;
+pub mod purge;
+mod record;
+mod roots;
+mod sandbox;
+pub mod server;
+
+pub use error::{Error, Result};
+pub use ids::{IdRange, NEUTRAL};
+pub use instance::Instance;
+pub use roots::{Root, RootError, Roots};

@@ -27,5 +27,6 @@ pub const SETFCAP: u64 = 1 << 31;
 pub const TENANT: u64 =
     CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETUID | SETGID | SETFCAP | NET_BIND_SERVICE | SYS_CHROOT;
 
-/// What the agent has: to become a command's user, to shrink its bounding set, to end it.
-pub const AGENT: u64 = CHOWN | DAC_OVERRIDE | FOWNER | FSETID | SETUID | SETGID | SETPCAP | KILL;
+/// What the agent holds: to become a command's user, to shrink its bounding set, to end it; and all that a
+/// tenant has, because under no_new_privs an exec gives no capability that was not permitted before.
+pub const AGENT: u64 = TENANT | SETPCAP | KILL;

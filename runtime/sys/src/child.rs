@@ -56,6 +56,7 @@ fn step(op: &Op<'_>, line: Line<'_>) -> Result<(), Errno> {
         Op::MakeDirectory { path, mode } => make_directory(path, *mode),
         Op::NewSession => unistd::setsid().map(drop),
         Op::ChangeDirectory(path) => unistd::chdir(path.as_c_str()),
+        Op::EnterIfPresent(path) => tolerate_missing(unistd::chdir(path.as_c_str())),
         Op::OpenAt(path, number) => open_at(path, *number),
         Op::Place(file, number) => exec::place(*file, *number),
         Op::CloseOnExecFrom(first) => exec::close_on_exec_from(*first),
@@ -69,7 +70,7 @@ fn step(op: &Op<'_>, line: Line<'_>) -> Result<(), Errno> {
         Op::ForkInit(ops) => fork_init(ops, line),
         Op::Ready => line.ready.map_or(Err(Errno::EBADF), |pipe| write_all(pipe, b"r")),
         Op::ExecuteFile { file, argv, envp } => exec::execute_file(*file, argv, envp).map(drop),
-        Op::ExecutePath { paths, argv, envp } => execute_first(paths, argv, envp),
+        Op::ExecutePath { programs, envp } => execute_first(programs, envp),
         other => step_of_walls(other),
     }
 }
@@ -236,12 +237,11 @@ fn set_ambient(set: u64) -> Result<(), Errno> {
 }
 
 fn execute_first(
-    paths: &[std::ffi::CString],
-    argv: &exec::Strings,
+    programs: &[(std::ffi::CString, exec::Strings)],
     envp: &exec::Strings,
 ) -> Result<(), Errno> {
     let mut last = Errno::ENOENT;
-    for path in paths {
+    for (path, argv) in programs {
         match exec::execute_path(path, argv, envp) {
             Err(Errno::ENOENT) => {}
             Err(errno) => {

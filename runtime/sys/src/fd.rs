@@ -74,3 +74,20 @@ pub fn reopen(fd: &impl AsFd, flags: OFlag) -> Result<OwnedFd> {
     nix::fcntl::open(path.as_str(), flags | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
         .during("open", || path)
 }
+
+/// The next connection of a listening socket, non-blocking and close-on-exec; `None` when none is waiting.
+///
+/// # Errors
+/// As accept4(2), except `EAGAIN`, `EINTR` and `ECONNABORTED`.
+pub fn accept(listener: &impl AsFd) -> Result<Option<OwnedFd>> {
+    use nix::errno::Errno;
+    use nix::sys::socket::{SockFlag, accept4};
+    use std::os::fd::AsRawFd;
+    let number = match accept4(listener.as_fd().as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK) {
+        Ok(number) => number,
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return Ok(None),
+        Err(errno) => return Err(errno).during("accept4", String::new),
+    };
+    // SAFETY: from_raw_fd needs an open descriptor that nobody else owns; accept4 made this one just now.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+}

@@ -98,6 +98,8 @@ pub enum Op<'a> {
     ResetSignals,
     /// Enters a directory. Comes after [`Op::SetIds`], so that it is done with the rights of the program.
     ChangeDirectory(CString),
+    /// The same, but one that does not exist leaves the process where it is.
+    EnterIfPresent(CString),
     /// Opens a file and puts it at a number.
     OpenAt(CString, i32),
     /// Puts an open file at a number; its own number must be another.
@@ -129,10 +131,8 @@ pub enum Op<'a> {
     },
     /// Becomes the first of these programs that exists.
     ExecutePath {
-        /// Tried in order; only `ENOENT` leads to the next.
-        paths: Vec<CString>,
-        /// Arguments.
-        argv: Strings,
+        /// Tried in order, each with its own arguments; only `ENOENT` leads to the next.
+        programs: Vec<(CString, Strings)>,
         /// Environment.
         envp: Strings,
     },
@@ -167,11 +167,15 @@ impl Op<'_> {
             Op::ForkInit(_) => "fork init".into(),
             Op::Limit(resource, value) => format!("limit {resource:?} to {value}"),
             Op::ChangeDirectory(path) => format!("change directory to {}", text(path)),
+            Op::EnterIfPresent(path) => format!("enter {} if present", text(path)),
             Op::OpenAt(path, number) => format!("open {} as {number}", text(path)),
             Op::Unshare(kinds) => format!("unshare {kinds:#x}"),
             Op::Filter(program) => format!("install filter of {}", program.len()),
             Op::ExecuteFile { .. } => "execute file".into(),
-            Op::ExecutePath { paths, .. } => format!("execute one of {paths:?}"),
+            Op::ExecutePath { programs, .. } => {
+                let paths: Vec<_> = programs.iter().map(|(path, _)| path).collect();
+                format!("execute one of {paths:?}")
+            }
             other => format!("{other:?}"),
         }
     }

@@ -159,6 +159,18 @@ pub fn set_ids(uid: Ids, gid: Ids) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid.real, uid.effective, uid.saved) }).map(drop)
 }
 
+/// Takes the saved user and group 0 back, which brings the permitted capabilities back into force.
+///
+/// # Errors
+/// As setresuid(2), setresgid(2).
+pub fn become_root_again() -> Result<(), Errno> {
+    // The user first: setresgid needs the capabilities that come back with it.
+    // SAFETY: setresuid takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) })?;
+    // SAFETY: setresgid takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, 0, 0, 0) }).map(drop)
+}
+
 /// The three ids of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids {

@@ -16,7 +16,7 @@ fn interpret(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6
         4 => arch,
         _ => {
             let argument = arguments[(offset as usize - 16) / 8];
-            (if offset % 8 == 0 { argument } else { argument >> 32 }) as u32
+            u32::try_from(if offset.is_multiple_of(8) { argument & 0xffff_ffff } else { argument >> 32 }).unwrap()
         }
     };
     let (mut at, mut accumulator) = (0, 0);

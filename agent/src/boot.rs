@@ -1,0 +1,78 @@
+//! The synchronous start: takes what the launch handed over and gives up what is not needed.
+//!
+//! Runs before there is a runtime or a request. Whatever fails here ends the agent: it never serves half set up.
+
+use crate::execution::Rules;
+use bulkhead_protocol::agent;
+use bulkhead_sys::call::process::{self, CapSets, Dumpable};
+use bulkhead_sys::error::Context;
+use bulkhead_sys::{caps, fd, seccomp};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+
+/// What the agent itself uses while it serves: what it takes to become a command's user in a child. The rest of
+/// [`caps::AGENT`] stays permitted for children and is in force for none of the agent's own calls.
+const IN_FORCE: u64 = caps::SETUID | caps::SETGID | caps::SETPCAP;
+
+/// Everything the agent got from its launch.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    /// Where the gateway connects.
+    pub(crate) listener: UnixListener,
+    /// The sandbox's cgroup directory.
+    pub(crate) cgroup: OwnedFd,
+    /// The file with the sandbox's `oom_kill` line.
+    pub(crate) oom: OwnedFd,
+    /// How often this sandbox was launched, from 1.
+    pub(crate) launch: u64,
+    /// What is the same for every command.
+    pub(crate) rules: Rules,
+}
+
+/// Why the agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BootError {
+    #[error("take over what the launch prepared")]
+    System(#[from] bulkhead_sys::Error),
+    #[error("environment variable {0} is missing or no number")]
+    Variable(&'static str),
+    #[error("put the listening socket into non-blocking mode")]
+    Listener(#[source] std::io::Error),
+    #[error("watch the inner init")]
+    Init(#[source] std::io::Error),
+}
+
+/// First acts of the process.
+pub(crate) fn take() -> Result<Boot, BootError> {
+    // Before it reads anything: from here on /proc of this process belongs to nobody inside.
+    process::set_dumpable(Dumpable::No).during("prctl", || "PR_SET_DUMPABLE".into())?;
+    // Inherited descriptors first, while their numbers still mean what the protocol says.
+    let listener = UnixListener::from(fd::inherited(agent::LISTEN_FD)?);
+    let cgroup = fd::inherited(agent::CGROUP_FD)?;
+    let oom = fd::inherited(agent::OOM_FD)?;
+    listener.set_nonblocking(true).map_err(BootError::Listener)?;
+    give_up_capabilities()?;
+    Ok(Boot {
+        listener,
+        cgroup,
+        oom,
+        launch: number(agent::LAUNCH_ENV)?,
+        rules: Rules {
+            open_files: number(agent::OPEN_FILES_ENV)?,
+            filter: seccomp::compile(seccomp::Profile::Command),
+        },
+    })
+}
+
+/// Inheritable and ambient sets empty (CVE-2022-24769: what is inheritable reaches commands), few in force.
+fn give_up_capabilities() -> Result<(), bulkhead_sys::Error> {
+    process::clear_ambient().during("prctl", || "PR_CAP_AMBIENT_CLEAR_ALL".into())?;
+    let held = process::capabilities().during("capget", String::new)?;
+    let permitted = held.permitted & caps::AGENT;
+    let kept = CapSets { permitted, effective: permitted & IN_FORCE, inheritable: 0 };
+    process::set_capabilities(kept).during("capset", || format!("{kept:x?}"))
+}
+
+fn number(name: &'static str) -> Result<u64, BootError> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).ok_or(BootError::Variable(name))
+}

@@ -1,0 +1,88 @@
+//! The body of an attached execution's answer: `Started`, output as it comes, `Ended`.
+//!
+//! It owns the execution: dropped before it gave out `Ended`, it kills everything the execution started.
+
+use super::journal::{Item, Stream};
+use super::link::{Link, Next};
+use crate::body::{Piece, framed};
+use bulkhead_protocol::agent::{KEEP_ALIVE_SECONDS, Started};
+use bulkhead_protocol::frame::FrameType;
+use bytes::Bytes;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Output {
+    link: Rc<Link>,
+    /// Sent on when `Ended` was given out; dropped without that, it tells the execution to die.
+    attached: Option<oneshot::Sender<()>>,
+    started: Option<Started>,
+    cursor: u64,
+    /// Runs while there is nothing to give out.
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Output {
+    /// The output of a running execution.
+    pub(crate) fn new(link: Rc<Link>, attached: oneshot::Sender<()>, started: Started) -> Self {
+        Self { link, attached: Some(attached), started: Some(started), cursor: 0, silence: None }
+    }
+
+    /// Whether the last frame was given out.
+    pub(crate) fn is_over(&self) -> bool {
+        self.attached.is_none()
+    }
+
+    /// The next frame; `None` after the last one.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        if self.is_over() {
+            return Poll::Ready(None);
+        }
+        if let Some(started) = self.started.take() {
+            return Poll::Ready(Some(json(FrameType::Started, &started)));
+        }
+        let Poll::Ready(next) = self.link.poll_next(&mut self.cursor, cx) else {
+            return self.poll_silence(cx);
+        };
+        self.silence = None;
+        Poll::Ready(match next {
+            Next::Item(Item::Output(Stream::Stdout, bytes)) => Some(framed(FrameType::Stdout, bytes)),
+            Next::Item(Item::Output(Stream::Stderr, bytes)) => Some(framed(FrameType::Stderr, bytes)),
+            Next::Item(Item::Gap(gap)) => Some(json(FrameType::Gap, &gap)),
+            Next::Ended(ended) => {
+                self.detach();
+                Some(json(FrameType::Ended, &ended))
+            }
+            Next::Nothing => {
+                self.attached = None;
+                None
+            }
+        })
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let pause = Duration::from_secs(KEEP_ALIVE_SECONDS);
+        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        std::task::ready!(silence.as_mut().poll(cx));
+        self.silence = None;
+        // The body is asked again for what follows, and starts the next silence then.
+        Poll::Ready(Some(framed(FrameType::KeepAlive, Bytes::new())))
+    }
+
+    /// From here on the execution goes its own way. One that nothing is left of does not listen any more.
+    fn detach(&mut self) {
+        if let Some(attached) = self.attached.take() {
+            attached.send(()).unwrap_or_default();
+        }
+    }
+}
+
+fn json(kind: FrameType, value: &impl serde::Serialize) -> Piece {
+    let text = serde_json::to_vec(value).expect("numbers and words of the protocol are JSON");
+    framed(kind, Bytes::from(text))
+}

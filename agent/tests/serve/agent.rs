@@ -1,0 +1,237 @@
+//! An agent of its own for a test: in its own cgroup, on its own socket, gone when dropped.
+
+use bulkhead_protocol::agent::{
+    CGROUP_FD, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAUNCH_ENV, LISTEN_FD, OOM_FD, OPEN_FILES_ENV,
+    StartFailure, StartFailureKind,
+};
+use bulkhead_protocol::frame::{Decoder, FrameType};
+use bulkhead_sys::call::exec::Strings;
+use bulkhead_sys::op::Op;
+use bulkhead_sys::{fd, pidfd, spawn};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Agent {
+    group: PathBuf,
+    socket: PathBuf,
+    oom: PathBuf,
+    pid: i32,
+    process: OwnedFd,
+}
+
+/// An answer under way.
+pub struct Streaming {
+    body: BufReader<UnixStream>,
+    decoder: Decoder,
+}
+
+/// An execution that ended.
+pub struct Ran {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    ended: Ended,
+}
+
+impl Ran {
+    pub fn stdout(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    pub fn stderr(&self) -> &str {
+        std::str::from_utf8(&self.stderr).unwrap()
+    }
+
+    pub fn ended(&self) -> &Ended {
+        &self.ended
+    }
+
+    pub fn end(&self) -> End {
+        self.ended.end
+    }
+}
+
+impl Agent {
+    pub fn start() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("agent-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let group = v2_tree().join(&name);
+        std::fs::create_dir(&group).unwrap();
+        let socket = std::env::temp_dir().join(format!("{name}.socket"));
+        let oom = std::env::temp_dir().join(format!("{name}.oom"));
+        std::fs::write(&oom, "oom_kill 0\n").unwrap();
+        let (pid, process) = launch(&group, &socket, &oom);
+        Self { group, socket, oom, pid, process }
+    }
+
+    /// Runs a script to its end.
+    pub fn run(&self, script: &str) -> Ran {
+        self.run_for(script, None)
+    }
+
+    pub fn run_for(&self, script: &str, timeout_ms: Option<u64>) -> Ran {
+        self.open(script, timeout_ms).collect()
+    }
+
+    pub fn open(&self, script: &str, timeout_ms: Option<u64>) -> Streaming {
+        let spec = ExecutionSpec { script: script.to_owned(), env: Vec::new(), cwd: None, timeout_ms };
+        let (status, body) = self.post(&spec);
+        assert_eq!(status, 200);
+        Streaming { body, decoder: Decoder::default() }
+    }
+
+    /// Why a script does not run.
+    pub fn fail(&self, script: &str, cwd: Option<&str>, env: &[(&str, &str)]) -> StartFailureKind {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let cwd = cwd.map(str::to_owned);
+        let spec = ExecutionSpec { script: script.to_owned(), env, cwd, timeout_ms: None };
+        let (status, mut body) = self.post(&spec);
+        assert_eq!(status, 422);
+        let mut text = String::new();
+        body.read_to_string(&mut text).unwrap();
+        serde_json::from_str::<StartFailure>(&text).unwrap().kind
+    }
+
+    pub fn leaves(&self) -> usize {
+        let entries = std::fs::read_dir(&self.group).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
+    }
+
+    pub fn wait_until_empty(&self) {
+        let begun = Instant::now();
+        while self.leaves() > 0 {
+            assert!(begun.elapsed() < PATIENCE, "leaves are left");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn post(&self, spec: &ExecutionSpec) -> (u16, BufReader<UnixStream>) {
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let json = serde_json::to_string(spec).unwrap();
+        let length = json.len();
+        let head = format!(
+            "POST {EXECUTIONS_PATH} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all((head + &json).as_bytes()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let status = line(&mut reader).split(' ').nth(1).unwrap().parse().unwrap();
+        while !line(&mut reader).is_empty() {}
+        (status, reader)
+    }
+}
+
+impl Drop for Agent {
+    /// The agent first, then what it left, then the directories; by process and group, never by name.
+    fn drop(&mut self) {
+        pidfd::signal(self.process.as_fd(), libc::SIGKILL).unwrap();
+        while pidfd::try_wait(self.process.as_fd()).unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::fs::write(self.group.join("cgroup.kill"), "1").unwrap();
+        let begun = Instant::now();
+        for entry in std::fs::read_dir(&self.group).unwrap().map(Result::unwrap) {
+            while entry.file_type().unwrap().is_dir() && std::fs::remove_dir(entry.path()).is_err() {
+                assert!(begun.elapsed() < PATIENCE);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        std::fs::remove_dir(&self.group).unwrap();
+        std::fs::remove_file(&self.socket).unwrap();
+        std::fs::remove_file(&self.oom).unwrap();
+    }
+}
+
+impl Streaming {
+    /// The next frame; `None` at the end of the body.
+    pub fn next_frame(&mut self) -> Option<(FrameType, Vec<u8>)> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().unwrap() {
+                return Some((frame.kind, frame.payload.to_vec()));
+            }
+            let length = usize::from_str_radix(&line(&mut self.body), 16).unwrap();
+            let mut chunk = vec![0; length];
+            self.body.read_exact(&mut chunk).unwrap();
+            assert_eq!(line(&mut self.body), "");
+            if length == 0 {
+                assert!(!self.decoder.is_mid_frame());
+                return None;
+            }
+            self.decoder.feed(&chunk);
+        }
+    }
+
+    pub fn collect(mut self) -> Ran {
+        let (mut stdout, mut stderr, mut ended) = (Vec::new(), Vec::new(), None);
+        assert_eq!(self.next_frame().unwrap().0, FrameType::Started);
+        while let Some((kind, payload)) = self.next_frame() {
+            assert!(ended.is_none(), "a frame after the last one");
+            match kind {
+                FrameType::Stdout => stdout.extend(payload),
+                FrameType::Stderr => stderr.extend(payload),
+                FrameType::Ended => ended = Some(serde_json::from_slice(&payload).unwrap()),
+                FrameType::KeepAlive => {}
+                FrameType::Started | FrameType::Gap => panic!("{kind:?}"),
+            }
+        }
+        Ran { stdout, stderr, ended: ended.unwrap() }
+    }
+}
+
+fn line(reader: &mut impl BufRead) -> String {
+    let mut text = String::new();
+    reader.read_line(&mut text).unwrap();
+    text.trim_end().to_owned()
+}
+
+fn v2_tree() -> &'static Path {
+    let trees = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+    trees.into_iter().find(|tree| tree.join("cgroup.procs").exists()).expect("a v2 cgroup tree")
+}
+
+/// Starts the program as a launch does, as far as its descriptors and environment go.
+fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
+    let listener = fd::high(&UnixListener::bind(socket).unwrap()).unwrap();
+    let directory = fd::high(&File::open(group).unwrap()).unwrap();
+    let counter = fd::high(&File::open(oom).unwrap()).unwrap();
+    let null = fd::high(&File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
+    let program = fd::high(&File::open(env!("CARGO_BIN_EXE_bulkhead-agent")).unwrap()).unwrap();
+    let text = |text: &str| CString::new(text).unwrap();
+    let ops = [
+        Op::DieWithParent,
+        Op::Place(null.as_fd(), 0),
+        Op::Place(null.as_fd(), 1),
+        Op::Place(listener.as_fd(), LISTEN_FD),
+        Op::Place(directory.as_fd(), CGROUP_FD),
+        Op::Place(counter.as_fd(), OOM_FD),
+        Op::CloseOnExecFrom(OOM_FD + 1),
+        Op::ChangeDirectory(text("/")),
+        Op::ExecuteFile {
+            file: program.as_fd(),
+            argv: Strings::new(vec![text("bulkhead-agent"), text("serve")]),
+            envp: Strings::new(vec![
+                text(&format!("{LAUNCH_ENV}=1")),
+                text(&format!("{OPEN_FILES_ENV}=512")),
+            ]),
+        },
+    ];
+    let child = spawn::spawn(&ops, 0, Some(directory.as_fd())).unwrap();
+    match child.wait_for_exec().unwrap() {
+        spawn::Outcome::Executed { pid, pidfd } => (pid, pidfd),
+        failed @ spawn::Outcome::Failed { .. } => panic!("{failed:?}"),
+    }
+}

@@ -1,0 +1,232 @@
+//! The command line, and the configuration file whose keys are the flags' names.
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Runs untrusted code on a plain Linux host, for many tenants at once.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a server: both halves, restarted when one dies.
+    Serve(Flags),
+    /// The privileged half alone.
+    Runtime(Flags),
+    /// The unprivileged half alone.
+    Gateway(Flags),
+    /// Delete the disks in the trash.
+    #[command(hide = true)]
+    Reaper {
+        /// The directory of disks.
+        #[arg(long)]
+        disks: PathBuf,
+    },
+    /// Remove everything that an instance owns; no server may be running.
+    Purge(StateDir),
+    /// Organisations.
+    #[command(subcommand)]
+    Org(OrgCommand),
+    /// API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// Which instance.
+#[derive(Debug, Args)]
+pub(crate) struct StateDir {
+    /// Directory of state that outlives a reboot.
+    #[arg(long, default_value = args_default::STATE_DIR)]
+    pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrgCommand {
+    /// Make an organisation.
+    Create {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        state: StateDir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key; prints it, alone, this once.
+    Create {
+        /// Name of its organisation.
+        #[arg(long)]
+        org: String,
+        #[command(flatten)]
+        state: StateDir,
+    },
+    /// List all keys.
+    List {
+        #[command(flatten)]
+        state: StateDir,
+    },
+    /// End a key's validity.
+    Revoke {
+        /// The key's id.
+        id: String,
+        #[command(flatten)]
+        state: StateDir,
+    },
+}
+
+/// What becomes of sandboxes when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnStop {
+    /// They live on and the next start adopts them.
+    Keep,
+    /// They are destroyed.
+    Destroy,
+}
+
+/// Flags of a server; each may stand in the configuration file instead.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Flags {
+    /// Address and port of the API [default: 127.0.0.1:33944]
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Directory of state that outlives a reboot [default: /var/lib/bulkhead]
+    #[arg(long)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Directory of state of this boot [default: /run/bulkhead]
+    #[arg(long)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// A TOML file whose keys are these flags' names; flags win
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// The agent's program [default: bulkhead-agent beside this one]
+    #[arg(long)]
+    pub(crate) agent: Option<PathBuf>,
+    /// Sandboxes prepared ahead; only 0 so far [default: 0]
+    #[arg(long)]
+    pub(crate) pool: Option<u32>,
+    /// Address and port of the metrics [default: none]
+    #[arg(long)]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// What becomes of sandboxes when the server stops [default: keep]
+    #[arg(long, value_enum)]
+    pub(crate) on_stop: Option<OnStop>,
+    /// User that the gateway runs as [default: bulkhead where it exists, else uid 64901]
+    #[arg(long)]
+    pub(crate) gateway_user: Option<String>,
+    /// Pid of the supervisor: the half ends when that is gone.
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    pub(crate) supervisor: Option<i32>,
+}
+
+/// Flags with every default filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) agent: PathBuf,
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) on_stop: OnStop,
+    pub(crate) gateway_uid: u32,
+    pub(crate) supervisor: Option<i32>,
+}
+
+/// Defaults, in one place.
+mod args_default {
+    pub(super) const LISTEN: std::net::SocketAddr =
+        std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 33944);
+    pub(super) const STATE_DIR: &str = "/var/lib/bulkhead";
+    pub(super) const RUN_DIR: &str = "/run/bulkhead";
+    pub(super) const AGENT: &str = "bulkhead-agent";
+    pub(super) const GATEWAY_USER: &str = "bulkhead";
+    pub(super) const GATEWAY_UID: u32 = 64_901;
+}
+
+impl Flags {
+    /// Reads the configuration file, if there is one, and fills in defaults.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => Flags::default(),
+        };
+        let pool = self.pool.or(file.pool).unwrap_or(0);
+        if pool != 0 {
+            bail!("pool: only 0 so far");
+        }
+        let or_default = |flag: &Option<PathBuf>, file: Option<PathBuf>, default: &str| {
+            absolute(flag.clone().or(file).unwrap_or_else(|| default.into()))
+        };
+        let agent = match self.agent.clone().or(file.agent) {
+            Some(path) => absolute(path)?,
+            None => std::env::current_exe().context("find this program")?.with_file_name(args_default::AGENT),
+        };
+        Ok(Settings {
+            listen: self.listen.or(file.listen).unwrap_or(args_default::LISTEN),
+            state_dir: or_default(&self.state_dir, file.state_dir, args_default::STATE_DIR)?,
+            run_dir: or_default(&self.run_dir, file.run_dir, args_default::RUN_DIR)?,
+            agent,
+            metrics_listen: self.metrics_listen.or(file.metrics_listen),
+            on_stop: self.on_stop.or(file.on_stop).unwrap_or(OnStop::Keep),
+            gateway_uid: gateway_uid(self.gateway_user.as_deref().or(file.gateway_user.as_deref()))?,
+            supervisor: self.supervisor,
+        })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Flags> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{}", path.display()))
+}
+
+fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
+    std::path::absolute(&path).with_context(|| format!("{}", path.display()))
+}
+
+/// The uid of a named user, which must exist; without a name the usual user or a fixed number.
+fn gateway_uid(name: Option<&str>) -> anyhow::Result<u32> {
+    let find = |name: &str| nix::unistd::User::from_name(name).with_context(|| format!("look up user {name}"));
+    let uid = match name {
+        Some(name) => find(name)?.with_context(|| format!("gateway-user: no user {name}"))?.uid.as_raw(),
+        None => find(args_default::GATEWAY_USER)?.map_or(args_default::GATEWAY_UID, |user| user.uid.as_raw()),
+    };
+    if uid == 0 {
+        bail!("gateway-user: must not be root");
+    }
+    Ok(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_takes_the_flags_names_and_no_others() {
+        let flags: Flags = toml::from_str("listen = '127.0.0.1:1'\non-stop = 'destroy'").unwrap();
+        assert_eq!(flags.on_stop, Some(OnStop::Destroy));
+        assert!(toml::from_str::<Flags>("lisen = '127.0.0.1:1'").is_err());
+    }
+
+    #[test]
+    fn a_pool_is_refused_for_now() {
+        let flags = Flags { pool: Some(3), ..Flags::default() };
+        assert_eq!(flags.settings().unwrap_err().to_string(), "pool: only 0 so far");
+    }
+}

@@ -1,0 +1,38 @@
+//! `bulkhead gateway`: gives up every privilege, then serves the API.
+
+use crate::args::{Flags, Settings};
+use crate::process::{self, Refusal};
+use anyhow::Context;
+use nix::unistd::{Gid, Uid};
+
+pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
+    let settings = flags.settings().context(Refusal)?;
+    process::raise_file_limit()?;
+    drop_privileges(&settings)?;
+    process::die_with(settings.supervisor)?;
+    let config = bulkhead_gateway::Config {
+        listen: settings.listen,
+        metrics_listen: settings.metrics_listen,
+        state_dir: settings.state_dir,
+        run_dir: settings.run_dir,
+    };
+    bulkhead_gateway::run(config).context("gateway")
+}
+
+/// From root to the gateway's user: no groups, no capabilities, no way back. Started as that user already (as a
+/// unit of systemd), only the last step is left.
+fn drop_privileges(settings: &Settings) -> anyhow::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        caps::clear(None, caps::CapSet::Bounding).context("empty the bounding set")?;
+        let (uid, gid) = (Uid::from_raw(settings.gateway_uid), Gid::from_raw(settings.gateway_uid));
+        nix::unistd::setgroups(&[]).context("setgroups")?;
+        nix::unistd::setresgid(gid, gid, gid).context("setresgid")?;
+        nix::unistd::setresuid(uid, uid, uid).context("setresuid")?;
+    }
+    for set in [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective, caps::CapSet::Permitted] {
+        caps::clear(None, set).with_context(|| format!("empty the {set:?} set"))?;
+    }
+    nix::sys::prctl::set_no_new_privs().context("set no_new_privs")?;
+    anyhow::ensure!(nix::unistd::setuid(Uid::from_raw(0)).is_err(), "root could be taken back");
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! What every half does to its own process.
+
+use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Exit status for "it will not work until somebody changes something" (EX_CONFIG of sysexits(3)): the supervisor
+/// does not start such a half again.
+pub(crate) const EXIT_CONFIG: u8 = 78;
+/// Exit status of host commands when no server runs.
+pub(crate) const EXIT_NO_SERVER: u8 = 3;
+
+/// An error that the operator has to mend first.
+#[derive(Debug)]
+pub(crate) struct Refusal;
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("refused to start")
+    }
+}
+
+/// No server is running.
+#[derive(Debug)]
+pub(crate) struct NoServer;
+
+impl std::fmt::Display for NoServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no server is running")
+    }
+}
+
+/// The exit status that an error stands for.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<Refusal>().is_some() {
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    if error.downcast_ref::<NoServer>().is_some() {
+        return ExitCode::from(EXIT_NO_SERVER);
+    }
+    ExitCode::FAILURE
+}
+
+/// Logs to standard error; `BULKHEAD_LOG` sets what (default `info`).
+pub(crate) fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("BULKHEAD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// As many open files as the system lets this process have.
+pub(crate) fn raise_file_limit() -> anyhow::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("getrlimit")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("setrlimit")
+}
+
+/// Ends with the supervisor. Called after the last change of credentials, which would undo it.
+pub(crate) fn die_with(supervisor: Option<i32>) -> anyhow::Result<()> {
+    let Some(pid) = supervisor else { return Ok(()) };
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("set the parent death signal")?;
+    // It may have died before the line above.
+    anyhow::ensure!(nix::unistd::getppid().as_raw() == pid, "the supervisor is gone");
+    Ok(())
+}

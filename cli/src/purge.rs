@@ -1,0 +1,66 @@
+//! `bulkhead purge`: removes everything that an instance owns.
+
+use anyhow::{Context, bail};
+use bulkhead_rootfs::disk::{self, Disks};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What an instance makes in its state directory.
+const STATE: [&str; 6] = ["api-key", "gateway", "images", "sandboxes", "run-dir", "lock"];
+/// What an instance makes in its run directory.
+const RUN: [&str; 6] = ["gateway", "intents", "mounts", "instance", "runtime.sock", "store"];
+
+pub(crate) fn run(state_dir: &Path) -> anyhow::Result<()> {
+    if !state_dir.exists() {
+        bail!("{} does not exist", state_dir.display());
+    }
+    let Some(run_dir) = run_dir_of(state_dir)? else {
+        bail!("{} is no state directory", state_dir.display());
+    };
+    // Holds the lock until the end: no server may begin meanwhile.
+    let _instance = bulkhead_runtime::purge::purge(state_dir, &run_dir).context("end all sandboxes")?;
+    delete_disks(&state_dir.join("sandboxes"))?;
+    for name in RUN {
+        remove(&run_dir.join(name))?;
+    }
+    for name in STATE {
+        remove(&state_dir.join(name))?;
+    }
+    for directory in [run_dir.as_path(), state_dir] {
+        match fs::remove_dir(directory) {
+            // Somebody else's files, or already gone.
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => {}
+            done => done.with_context(|| format!("remove {}", directory.display()))?,
+        }
+    }
+    Ok(())
+}
+
+/// Where the instance runs, as its last server wrote it down.
+pub(crate) fn run_dir_of(state_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
+    match fs::read_to_string(state_dir.join("run-dir")) {
+        Ok(text) => Ok(Some(PathBuf::from(text.trim_end()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context("read the file run-dir of the state directory"),
+    }
+}
+
+/// Trees that tenants wrote go the way that is made for them.
+fn delete_disks(path: &Path) -> anyhow::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let disks = Disks::open(path, 0).context("open the disks")?;
+    for id in disks.list().context("list the disks")? {
+        disks.discard(&id).context("discard a disk")?;
+    }
+    disk::empty_trash(path).context("empty the trash")
+}
+
+/// Removes a file or a tree of our own; a missing one is fine. Links are removed, not followed.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    let done = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    done.with_context(|| format!("remove {}", path.display()))
+}

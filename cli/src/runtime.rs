@@ -1,0 +1,98 @@
+//! `bulkhead runtime`: composes the privileged half from the store of images and the launcher.
+
+use crate::args::{Flags, OnStop, Settings};
+use crate::process::{self, Refusal};
+use anyhow::{Context, anyhow};
+use bulkhead_protocol::SandboxId;
+use bulkhead_rootfs::Store;
+use bulkhead_runtime::{Instance, NEUTRAL, Root, RootError, Roots, server};
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+
+pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
+    let settings = flags.settings().context(Refusal)?;
+    if !nix::unistd::geteuid().is_root() {
+        return Err(anyhow!("the runtime needs root").context(Refusal));
+    }
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    process::die_with(settings.supervisor)?;
+    process::raise_file_limit()?;
+    own_mounts()?;
+    let agent = std::fs::read(&settings.agent)
+        .with_context(|| format!("read the agent {}", settings.agent.display()))
+        .context(Refusal)?;
+    let instance = Instance::open(&settings.state_dir, &settings.run_dir, settings.gateway_uid).map_err(refused)?;
+    let roots = ImageRoots::open(&settings)?;
+    let config = server::Config {
+        agent,
+        on_stop: match settings.on_stop {
+            OnStop::Keep => server::OnStop::Keep,
+            OnStop::Destroy => server::OnStop::Destroy,
+        },
+        reaper: server::ReaperCommand {
+            program: std::env::current_exe().context("find this program")?,
+            arguments: vec![
+                "reaper".to_owned(),
+                "--disks".to_owned(),
+                settings.state_dir.join("sandboxes").display().to_string(),
+            ],
+        },
+    };
+    server::run(instance, Box::new(roots), config).map_err(refused)
+}
+
+/// A mount namespace of our own, into which nothing of the host's comes and out of which nothing goes.
+fn own_mounts() -> anyhow::Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .context("make mounts private")
+}
+
+/// Errors that no restart mends end the supervisor too.
+fn refused(error: bulkhead_runtime::Error) -> anyhow::Error {
+    use bulkhead_runtime::Error;
+    let hopeless = matches!(error, Error::Directory { .. } | Error::InUse(_) | Error::HostLacks(_));
+    let error = anyhow::Error::new(error);
+    if hopeless { error.context(Refusal) } else { error }
+}
+
+/// The store of images, as the launcher wants it.
+struct ImageRoots(Store);
+
+impl ImageRoots {
+    fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let scratch = settings.run_dir.join("mounts/layers");
+        match std::fs::create_dir(&scratch) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.with_context(|| format!("make {}", scratch.display()))?,
+        }
+        let neutral = bulkhead_rootfs::IdRange { base: NEUTRAL.base, count: NEUTRAL.count };
+        Ok(Self(Store::open(&settings.state_dir, &scratch, neutral).context("open the store of images")?))
+    }
+}
+
+impl Roots for ImageRoots {
+    fn resolve(&self, image: &str) -> Option<String> {
+        self.0.resolve(image).ok().map(str::to_owned)
+    }
+
+    fn prepare(
+        &mut self,
+        id: &SandboxId,
+        image: &str,
+        hostname: &str,
+        range: bulkhead_runtime::IdRange,
+    ) -> Result<Root, RootError> {
+        let range = bulkhead_rootfs::IdRange { base: range.base, count: range.count };
+        let made = self.0.prepare(id.as_str(), image, hostname, range)?;
+        Ok(Root { root: made.root, mounts: made.mounts })
+    }
+
+    fn discard(&mut self, id: &SandboxId) -> Result<(), RootError> {
+        Ok(self.0.disks().discard(id.as_str())?)
+    }
+
+    fn disks(&self) -> Result<Vec<String>, RootError> {
+        Ok(self.0.disks().list()?)
+    }
+}

@@ -1,0 +1,81 @@
+//! What clients see: the JSON of answers and requests, and its OpenAPI. Field names and types are the contract's;
+//! nothing else of the gateway is ever serialised to a client.
+
+mod exec;
+pub(crate) mod openapi;
+mod sandbox;
+
+pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, Truncated, Usage};
+pub(crate) use sandbox::{CreateRequest, LimitsRequest, Port, Sandbox, instant, status};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A success with data.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Envelope<T> {
+    /// Always `success`.
+    pub(crate) status: &'static str,
+    /// A word for people.
+    pub(crate) message: &'static str,
+    pub(crate) data: T,
+}
+
+impl<T> Envelope<T> {
+    pub(crate) fn new(message: &'static str, data: T) -> Self {
+        Self { status: "success", message, data }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Page<T> {
+    /// Always `success`.
+    pub(crate) status: &'static str,
+    /// A word for people.
+    pub(crate) message: &'static str,
+    pub(crate) data: Vec<T>,
+    pub(crate) meta: Meta,
+}
+
+/// Where a page stands in its list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meta {
+    pub(crate) page: u64,
+    pub(crate) limit: u64,
+    pub(crate) total: u64,
+    pub(crate) total_pages: u64,
+}
+
+/// A success without data.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Done {
+    /// Always `success`.
+    pub(crate) status: &'static str,
+    /// A word for people.
+    pub(crate) message: &'static str,
+}
+
+/// Every answer that is no success.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Refusal<'a> {
+    /// What is wrong, for people; where a field is wrong it begins with its name.
+    pub(crate) error: &'a str,
+}
+
+/// What serves.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Version {
+    pub(crate) version: &'static str,
+    pub(crate) commit: &'static str,
+    pub(crate) build_time: &'static str,
+}
+
+/// Everything works.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Healthy {
+    /// Always `ok`.
+    pub(crate) status: &'static str,
+}

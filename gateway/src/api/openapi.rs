@@ -1,0 +1,59 @@
+//! The OpenAPI document, from the same types and routes. `gateway/openapi.json` is its golden copy: a change of
+//! the interface shows in a review.
+
+use crate::routes::{exec, sandboxes, system};
+use std::sync::OnceLock;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "bulkhead", description = "Sandboxes for untrusted code."),
+    servers((url = "/api")),
+    paths(
+        system::version,
+        sandboxes::create,
+        sandboxes::list,
+        sandboxes::get,
+        sandboxes::delete,
+        exec::exec
+    ),
+    security(("key" = [])),
+    modifiers(&Key)
+)]
+struct Document;
+
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+        document.components.get_or_insert_default().add_security_scheme("key", scheme);
+    }
+}
+
+/// The document.
+pub(crate) fn document() -> &'static utoipa::openapi::OpenApi {
+    static DOCUMENT: OnceLock<utoipa::openapi::OpenApi> = OnceLock::new();
+    DOCUMENT.get_or_init(Document::openapi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::document;
+
+    #[test]
+    fn the_golden_copy_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        let text = document().to_pretty_json().unwrap() + "\n";
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(path).unwrap();
+        assert!(golden == text, "openapi.json is out of date; UPDATE=1 rewrites it");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(value["openapi"].as_str().unwrap().starts_with("3.1"));
+        let paths: Vec<&String> = value["paths"].as_object().unwrap().keys().collect();
+        assert_eq!(paths, ["/sandboxes", "/sandboxes/{id}", "/sandboxes/{id}/exec", "/version"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! Everything that requests share. Built once, at start; must never hold anything of a single request.
+
+use crate::agent_client::{AgentClient, Budget};
+use crate::auth::Keys;
+use crate::input::BodyBudget;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::runtime_client::RuntimeClient;
+use crate::store::Store;
+
+/// The parts of a running gateway.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// The first characters of every sandbox id.
+    pub(crate) node: String,
+    pub(crate) store: Store,
+    pub(crate) keys: Keys,
+    pub(crate) registry: Registry,
+    pub(crate) runtime: RuntimeClient,
+    pub(crate) agents: AgentClient,
+    pub(crate) output: Budget,
+    pub(crate) bodies: BodyBudget,
+    pub(crate) metrics: Metrics,
+}

@@ -1,0 +1,142 @@
+//! Every bound of the gateway, with its unit and its reason. Whatever a client, an agent or a runtime can make
+//! grow is held by a number of this file; no other file may type one.
+
+use std::time::Duration;
+
+/// Client connections at once; each costs a descriptor and about 20 KiB.
+pub(crate) const MAX_CONNECTIONS: usize = 4096;
+/// Bytes of a request line and its headers.
+pub(crate) const MAX_HEADER_BYTES: usize = 32 << 10;
+/// Headers of one request.
+pub(crate) const MAX_HEADERS: usize = 100;
+/// From the first wait for a request to the end of its headers; also how long a kept connection may idle.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A whole JSON body must have come by then.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that reads nothing of its answer for so long is cut.
+pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
+/// Bytes of a JSON body (contract, head of the page).
+pub(crate) const MAX_BODY: usize = 2 << 20;
+/// Bytes of all request bodies together that are in memory at once.
+pub(crate) const BODY_BUDGET: usize = 256 << 20;
+/// Nesting of a JSON body: ours never go deeper than 3.
+pub(crate) const MAX_JSON_DEPTH: usize = 32;
+/// Values in one JSON body, so that parsing stays below 50 ms.
+pub(crate) const MAX_JSON_VALUES: usize = 50_000;
+/// Wait after a failed accept (EMFILE), so that it does not spin.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// After SIGTERM requests under way have so long.
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+/// An old gateway may still hold the port; a runtime may still be starting.
+pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts of the above.
+pub(crate) const START_PAUSE: Duration = Duration::from_millis(50);
+
+/// Sandboxes that the gateway keeps at once: as many as a host has id ranges.
+pub(crate) const MAX_SANDBOXES: usize = 4093;
+/// Connections to one sandbox's agent at once.
+pub(crate) const MAX_STREAMS: usize = 160;
+/// Bytes of output that all executions together may hold in memory.
+pub(crate) const OUTPUT_BUDGET: usize = 512 << 20;
+/// Bytes of one output stream that are kept whole.
+pub(crate) const OUTPUT_WHOLE: usize = 8 << 20;
+/// Bytes that are kept at each end of a stream longer than [`OUTPUT_WHOLE`].
+pub(crate) const OUTPUT_END: usize = 4 << 20;
+const _: () = assert!(2 * OUTPUT_END == OUTPUT_WHOLE);
+/// Bytes of one piece of an answer, and answers up to which have a `Content-Length`.
+pub(crate) const PIECE: usize = 64 << 10;
+
+/// Connecting to an agent: its socket listens before it runs.
+pub(crate) const AGENT_CONNECT: Duration = Duration::from_secs(1);
+/// Between two attempts while the agent's backlog is full.
+pub(crate) const AGENT_CONNECT_PAUSE: Duration = Duration::from_millis(10);
+/// From the request to the head of the answer.
+pub(crate) const AGENT_FIRST_BYTE: Duration = Duration::from_secs(10);
+/// Silence of a stream; the agent sends a keep-alive each ten seconds.
+pub(crate) const AGENT_SILENCE: Duration =
+    Duration::from_secs(3 * bulkhead_protocol::agent::KEEP_ALIVE_SECONDS);
+/// The first hello of a new sandbox.
+pub(crate) const AGENT_HELLO: Duration = Duration::from_secs(5);
+/// A whole unary answer.
+pub(crate) const AGENT_UNARY: Duration = Duration::from_secs(60);
+/// Bytes of an agent's answer head.
+pub(crate) const AGENT_HEADER_BYTES: usize = 8 << 10;
+/// Headers of an agent's answer.
+pub(crate) const AGENT_HEADERS: usize = 32;
+/// Read buffer of one agent connection, in bytes.
+pub(crate) const AGENT_BUFFER: usize = 128 << 10;
+/// Bytes of an agent's JSON frame: ours have below 300.
+pub(crate) const AGENT_JSON_FRAME: usize = 4 << 10;
+/// Empty frames that a stream may start with, plus one for each second of its life.
+pub(crate) const EMPTY_FRAMES: u64 = 64;
+/// Largest count that is believed: what a JSON number carries exactly.
+pub(crate) const MAX_COUNT: u64 = 1 << 53;
+/// A connection that ended early is explained by a death that the runtime reports within this time.
+pub(crate) const DEATH_NOTICE: Duration = Duration::from_secs(2);
+
+/// Runtime: making a sandbox.
+pub(crate) const RUNTIME_CREATE: Duration = Duration::from_secs(30);
+/// Runtime: ending a sandbox.
+pub(crate) const RUNTIME_DESTROY: Duration = Duration::from_secs(30);
+/// Runtime: hello, image names and one page of a list.
+pub(crate) const RUNTIME_QUICK: Duration = Duration::from_secs(2);
+/// A call made while the runtime is away waits so long for it.
+pub(crate) const RUNTIME_WAIT: Duration = Duration::from_secs(5);
+/// First pause before connecting to the runtime again; it doubles.
+pub(crate) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+/// Longest pause before connecting to the runtime again.
+pub(crate) const RECONNECT_MOST: Duration = Duration::from_secs(2);
+/// First pause before a failed destroy is tried again; it doubles.
+pub(crate) const DESTROY_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause before a failed destroy is tried again.
+pub(crate) const DESTROY_MOST: Duration = Duration::from_secs(60);
+/// An exec or a delete waits so long for a create that is under way.
+pub(crate) const CREATE_PATIENCE: Duration = Duration::from_secs(40);
+
+/// Seconds an execution gets where the client says nothing (contract §4.1).
+pub(crate) const EXEC_DEFAULT_SECONDS: u64 = 30;
+/// Seconds an execution gets at most (contract §4.1).
+pub(crate) const EXEC_MOST_SECONDS: u64 = 300;
+/// The gateway's own watchdog runs so much longer than the agent's.
+pub(crate) const EXEC_WATCHDOG: Duration = Duration::from_secs(10);
+/// Headers are sent after this time: a client gives up after 300 s without them.
+pub(crate) const EXEC_HEADERS: Duration = Duration::from_secs(60);
+/// One space each, from then on.
+pub(crate) const EXEC_SPACE: Duration = Duration::from_secs(15);
+
+/// Variables in one `envVars` or `env`.
+pub(crate) const MAX_ENV: usize = 1024;
+/// Bytes of one `envVars` or `env`, names and values.
+pub(crate) const MAX_ENV_BYTES: usize = 64 << 10;
+/// Bytes of one name of a variable.
+pub(crate) const MAX_ENV_NAME: usize = 256;
+/// Bytes of `cwd`: `PATH_MAX` with its NUL.
+pub(crate) const MAX_CWD: usize = 4095;
+/// Items of `args`.
+pub(crate) const MAX_ARGS: usize = 1024;
+/// Bytes of a sandbox's name (a DNS name).
+pub(crate) const MAX_NAME: usize = 253;
+/// Bytes of `region`.
+pub(crate) const MAX_REGION: usize = 64;
+/// Pairs in `labels`.
+pub(crate) const MAX_LABELS: usize = 5;
+/// Bytes of a label's key and characters of its value.
+pub(crate) const MAX_LABEL: usize = 20;
+/// Ports that may be published.
+pub(crate) const MAX_PORTS: usize = 4;
+/// Whole processors that `cpu` may ask for.
+pub(crate) const CPU: std::ops::RangeInclusive<u64> = 1..=8;
+/// MiB that `mem` may ask for.
+pub(crate) const MEM: std::ops::RangeInclusive<u64> = 1024..=16_384;
+/// MiB of a sandbox's disk (contract §3.1).
+pub(crate) const DISK_MIB: u64 = 5120;
+/// Rows of a page where the client says nothing.
+pub(crate) const PAGE_DEFAULT: u64 = 20;
+/// Rows of a page at most.
+pub(crate) const PAGE_MOST: u64 = 100;
+/// Bytes of the name of an organisation or a key.
+pub(crate) const MAX_ADMIN_NAME: usize = 100;
+/// Bytes that the admin client reads.
+pub(crate) const MAX_ADMIN_REPLY: usize = 8 << 20;
+/// How long the admin client waits.
+pub(crate) const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,153 @@
+//! What can be counted, in one place. Labels come from closed sets of ours, never from a client or a sandbox.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+/// A route's template and the status of its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Answer {
+    pub(crate) method: &'static str,
+    pub(crate) route: &'static str,
+    pub(crate) status: u16,
+}
+
+/// A route's template.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Route {
+    pub(crate) route: &'static str,
+}
+
+/// A word of a closed set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Kind {
+    pub(crate) kind: &'static str,
+}
+
+/// A public status of sandboxes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Status {
+    pub(crate) status: &'static str,
+}
+
+type Latency = Family<Route, Histogram, fn() -> Histogram>;
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Answer, Counter>,
+    latency: Latency,
+    sandboxes: Family<Status, Gauge>,
+    pub(crate) executions_started: Counter,
+    executions_ended: Family<Kind, Counter>,
+    agent_faults: Family<Kind, Counter>,
+    connections: Gauge,
+    pub(crate) connections_refused: Counter,
+    pub(crate) leaks: Gauge,
+}
+
+fn latency() -> Histogram {
+    // 100 µs to 100 s.
+    Histogram::new(exponential_buckets(0.0001, 2.0, 21))
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("bulkhead_gateway"),
+            requests: Family::default(),
+            latency: Family::new_with_constructor(latency),
+            sandboxes: Family::default(),
+            executions_started: Counter::default(),
+            executions_ended: Family::default(),
+            agent_faults: Family::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            leaks: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("requests", "Answers by route and status", self.requests.clone());
+        r.register("request_seconds", "Time to the head of an answer", self.latency.clone());
+        r.register("sandboxes", "Sandboxes by public status", self.sandboxes.clone());
+        r.register("executions_started", "Executions asked for", self.executions_started.clone());
+        r.register("executions_ended", "Executions by their end", self.executions_ended.clone());
+        r.register("agent_faults", "Agents that were late or broke the protocol", self.agent_faults.clone());
+        r.register("connections", "Open connections of clients", self.connections.clone());
+        r.register("connections_refused", "Connections beyond the limit", self.connections_refused.clone());
+        r.register("leaks", "Sandboxes that only the runtime knows", self.leaks.clone());
+    }
+
+    pub(crate) fn answered(&self, answer: Answer, time: Duration) {
+        self.latency.get_or_create(&Route { route: answer.route }).observe(time.as_secs_f64());
+        self.requests.get_or_create(&answer).inc();
+    }
+
+    pub(crate) fn execution_ended(&self, kind: &'static str) {
+        self.executions_ended.get_or_create(&Kind { kind }).inc();
+    }
+
+    pub(crate) fn agent_fault(&self, kind: &'static str) {
+        self.agent_faults.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    pub(crate) fn connection(&self) -> Open {
+        self.connections.inc();
+        Open(self.connections.clone())
+    }
+
+    /// Prometheus text; `statuses` is how many sandboxes have which public status.
+    pub(crate) fn text(&self, statuses: &[(&'static str, i64)]) -> Result<String, std::fmt::Error> {
+        for (status, count) in statuses {
+            self.sandboxes.get_or_create(&Status { status }).set(*count);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub(crate) struct Open(Gauge<i64, AtomicI64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_every_metric() {
+        let metrics = Metrics::new();
+        metrics.answered(Answer { method: "GET", route: "/healthz", status: 200 }, Duration::from_millis(1));
+        metrics.execution_ended("exited");
+        metrics.agent_fault("late");
+        let _open = metrics.connection();
+        let text = metrics.text(&[("running", 3)]).unwrap();
+        for line in [
+            r#"bulkhead_gateway_requests_total{method="GET",route="/healthz",status="200"} 1"#,
+            r#"bulkhead_gateway_sandboxes{status="running"} 3"#,
+            "bulkhead_gateway_connections 1",
+            r#"bulkhead_gateway_agent_faults_total{kind="late"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What happens to every request, in one order: request id → shape of the request → route → authentication →
+//! handler → one place that makes errors into answers. Authentication comes before the first byte of the body.
+
+use crate::app::App;
+use crate::error::{ApiError, ApiResult};
+use crate::metrics::Answer;
+use crate::rate::Limiter;
+use crate::reply::{self, Reply};
+use crate::routes::{Call, Endpoint, Miss, exec, find, sandboxes, system};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode, Version};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+static FAILURES: Limiter = Limiter::new();
+
+/// Answers one request of a client.
+pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Request<Incoming>) -> Reply {
+    let start = Instant::now();
+    let id = numbers.next();
+    let method = method(request.method());
+    let path = request.uri().path().to_owned();
+    let matched = find(request.method(), &path);
+    let template = matched.template;
+    let allow = match matched.endpoint {
+        Err(Miss::Method(allow)) => Some(allow),
+        _ => None,
+    };
+    let outcome = match (shape(&request), matched.endpoint) {
+        (Err(error), _) => Err(error),
+        (Ok(()), Err(miss)) => Err(miss.into()),
+        (Ok(()), Ok(endpoint)) => dispatch(&app, endpoint, request).await,
+    };
+    let mut reply = outcome.unwrap_or_else(|error| {
+        note(&error, &id, template);
+        let mut reply = reply::refuse(&error);
+        if matches!(error.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // The rest of the body is not read.
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    });
+    if let Some(allow) = allow {
+        reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    finish(reply.headers_mut(), &id);
+    let answer = Answer { method, route: template, status: reply.status().as_u16() };
+    tracing::debug!(id, method, route = template, status = answer.status, "answered");
+    app.metrics.answered(answer, start.elapsed());
+    reply
+}
+
+async fn dispatch(app: &Arc<App>, endpoint: Endpoint<'_>, request: Request<Incoming>) -> ApiResult<Reply> {
+    match endpoint {
+        Endpoint::Health => return system::health(app).await,
+        Endpoint::Version => return Ok(system::version()),
+        Endpoint::OpenApi => return Ok(system::openapi()),
+        Endpoint::ListSandboxes
+        | Endpoint::CreateSandbox
+        | Endpoint::GetSandbox(_)
+        | Endpoint::DeleteSandbox(_)
+        | Endpoint::Exec(_) => {}
+    }
+    let principal = app.keys.authenticate(request.headers())?;
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let call = Call { app: Arc::clone(app), principal, query, body: request.into_body() };
+    match endpoint {
+        Endpoint::ListSandboxes => sandboxes::list(&call),
+        Endpoint::CreateSandbox => sandboxes::create(call).await,
+        Endpoint::GetSandbox(id) => sandboxes::get(&call, id),
+        Endpoint::DeleteSandbox(id) => sandboxes::delete(&call, id).await,
+        Endpoint::Exec(id) => exec::exec(call, id).await,
+        Endpoint::Health | Endpoint::Version | Endpoint::OpenApi => Err(Miss::Path.into()),
+    }
+}
+
+/// Refuses what two readers could understand in two ways.
+fn shape(request: &Request<Incoming>) -> ApiResult<()> {
+    let headers = request.headers();
+    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(ApiError::bad_request("a request has a length or is chunked, not both"));
+    }
+    if request.version() == Version::HTTP_11 && headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(ApiError::bad_request("a request needs exactly one Host header"));
+    }
+    Ok(())
+}
+
+/// The method for metrics: a closed set.
+fn method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+fn finish(headers: &mut HeaderMap, id: &str) {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert("x-request-id", id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Our own failures go to the log with their causes; what a client did wrong does not.
+fn note(error: &ApiError, id: &str, route: &'static str) {
+    if error.status.is_server_error() {
+        if let Some(held_back) = FAILURES.permit() {
+            let (status, causes) = (error.status.as_u16(), error.chain());
+            tracing::warn!(id, route, status, message = %error.message, causes, held_back, "a request failed");
+        }
+    } else {
+        tracing::debug!(
+            id,
+            route,
+            status = error.status.as_u16(),
+            causes = error.chain(),
+            "a request was refused"
+        );
+    }
+}
+
+/// Gives every request a name that no other request of any gateway has.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    process: String,
+    next: AtomicU64,
+}
+
+impl Numbers {
+    pub(crate) fn new(process: String) -> Self {
+        Self { process, next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("{}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,64 @@
+//! Every field of an exec, good and bad.
+
+use super::*;
+
+fn spec(body: &str) -> Result<Job, String> {
+    let request = parse(Fields::of_body(body.as_bytes()).unwrap());
+    request.and_then(|request| job(request, &BTreeMap::new())).map_err(|error| {
+        assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
+        error.message.into_owned()
+    })
+}
+
+#[test]
+fn a_timeout_is_clamped_and_never_refused() {
+    for (text, seconds) in [
+        ("0", 30),
+        ("-1", 30),
+        ("null", 30),
+        ("1", 1),
+        ("300", 300),
+        ("301", 300),
+        ("86400", 300),
+        ("9223372036854775808", 300),
+        ("1e30", 300),
+        ("-1e30", 30),
+    ] {
+        let job = spec(&format!(r#"{{"command":"true","timeout":{text}}}"#)).unwrap();
+        assert_eq!(job.time, Duration::from_secs(seconds), "{text}");
+    }
+}
+
+#[test]
+fn words_are_quoted_after_the_trimmed_command() {
+    let args = ["it's", "$HOME", ""].map(str::to_owned).to_vec();
+    assert_eq!(script(" \n echo \n", args).unwrap(), r"echo 'it'\''s' '$HOME' ''");
+}
+
+#[test]
+fn each_bad_field_is_named() {
+    let long = format!(r#"{{"command":"{}"}}"#, "x".repeat(MAX_SCRIPT + 1));
+    let cases = [
+        ("{}", "command: is required"),
+        (r#"{"command":null}"#, "command: is required"),
+        (r#"{"command":7}"#, "command: must be a string"),
+        (r#"{"command":" \n "}"#, "command: must not be empty"),
+        (r#"{"command":"a\u0000b"}"#, "command: must not contain a NUL character"),
+        (&long, "command: is longer than 100000 bytes"),
+        (r#"{"command":"a","args":"b"}"#, "args: must be an array"),
+        (r#"{"command":"a","args":[1]}"#, "args: every item must be a string"),
+        (r#"{"command":"a","args":["\u0000"]}"#, "args: must not contain a NUL character"),
+        (r#"{"command":"a","timeout":"5"}"#, "timeout: must be an integer"),
+        (r#"{"command":"a","timeout":1.5}"#, "timeout: must be an integer"),
+        (r#"{"command":"a","env":[]}"#, "env: must be an object"),
+        (r#"{"command":"a","env":{"A":1}}"#, "env: every value must be a string"),
+        (r#"{"command":"a","env":{"A=B":"1"}}"#, "env: a name must not contain = or a NUL character"),
+        (r#"{"command":"a","env":{"":"1"}}"#, "env: a name must have from 1 to 256 bytes"),
+        (r#"{"command":"a","env":{"A":"\u0000"}}"#, "env: a value must not contain a NUL character"),
+        (r#"{"command":"a","cwd":5}"#, "cwd: must be a string"),
+        (r#"{"command":"a","cwd":"/\u0000"}"#, "cwd: must not contain a NUL character"),
+    ];
+    for (body, message) in cases {
+        assert_eq!(spec(body).map(drop), Err(message.to_owned()), "{body}");
+    }
+}

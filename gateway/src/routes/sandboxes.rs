@@ -1,0 +1,93 @@
+//! `/sandboxes` and `/sandboxes/{id}`: make, list, show, delete.
+
+pub(crate) mod env;
+mod labels;
+mod list;
+mod order;
+mod parse;
+
+use super::Call;
+use crate::api::{CreateRequest, Done, Envelope, Meta, Page, Refusal, Sandbox};
+use crate::error::{ApiError, ApiResult};
+use crate::input::{self, Fields};
+use crate::reply::{self, Reply};
+use crate::service::{create as creation, destroy};
+use hyper::StatusCode;
+use list::Filter;
+
+/// Makes a sandbox.
+#[utoipa::path(
+    post, path = "/sandboxes", operation_id = "createSandbox", tag = "sandboxes",
+    request_body = CreateRequest,
+    responses(
+        (status = 201, body = Envelope<Sandbox>),
+        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
+        (status = 404, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),
+        (status = 500, body = Refusal), (status = 503, body = Refusal), (status = 504, body = Refusal)
+    )
+)]
+pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
+    let Call { app, principal, body, .. } = call;
+    let body = input::read(body, &app.bodies).await?;
+    let request = parse::create(Fields::of_body(&body)?)?;
+    drop(body);
+    order::check_owner(&app.store, &principal, &request).await?;
+    let sandbox = creation::create(&app, principal, order::check(request)?).await?;
+    Ok(reply::json(StatusCode::CREATED, &Envelope::new("sandbox created", Sandbox::from(&*sandbox))))
+}
+
+/// Lists the sandboxes of the key's organisation, newest first. Killed ones are left out.
+#[utoipa::path(
+    get, path = "/sandboxes", operation_id = "listSandboxes", tag = "sandboxes",
+    params(
+        ("page" = Option<u64>, Query, minimum = 1),
+        ("limit" = Option<u64>, Query, minimum = 1, description = "Rows of a page; more than 100 are 100."),
+        ("labels" = Option<String>, Query, description = "`key=value`, separated by commas; all must match.")
+    ),
+    responses(
+        (status = 200, body = Page<Sandbox>), (status = 400, body = Refusal), (status = 401, body = Refusal)
+    )
+)]
+pub(crate) fn list(call: &Call) -> ApiResult<Reply> {
+    let filter = Filter::parse(&call.query)?;
+    let (rows, total) = filter.apply(&call.app.registry, &call.principal.org);
+    let meta =
+        Meta { page: filter.page, limit: filter.limit, total, total_pages: total.div_ceil(filter.limit) };
+    let data = rows.iter().map(|sandbox| Sandbox::from(&**sandbox)).collect();
+    Ok(reply::json(StatusCode::OK, &Page { status: "success", message: "ok", data, meta }))
+}
+
+/// Shows a sandbox.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}", operation_id = "getSandbox", tag = "sandboxes",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = Envelope<Sandbox>), (status = 401, body = Refusal), (status = 404, body = Refusal)
+    )
+)]
+pub(crate) fn get(call: &Call, id: &str) -> ApiResult<Reply> {
+    let sandbox = call.sandbox(id)?;
+    Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Sandbox::from(&*sandbox))))
+}
+
+/// Ends a sandbox: its processes are gone and its disk is out of reach when the answer comes.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}", operation_id = "deleteSandbox", tag = "sandboxes",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = Done), (status = 401, body = Refusal), (status = 404, body = Refusal),
+        (status = 500, body = Refusal), (status = 503, body = Refusal), (status = 504, body = Refusal)
+    )
+)]
+pub(crate) async fn delete(call: &Call, id: &str) -> ApiResult<Reply> {
+    let sandbox = call.sandbox(id)?;
+    let id = sandbox.facts.id.clone();
+    drop(sandbox);
+    destroy::delete(&call.app, &call.principal.org, &id).await?;
+    Ok(reply::json(StatusCode::OK, &Done { status: "success", message: "sandbox deleted" }))
+}
+
+/// The refusal of a field of a query or a body.
+fn refuse(field: &str, rule: impl std::fmt::Display) -> ApiError {
+    ApiError::field(field, rule)
+}

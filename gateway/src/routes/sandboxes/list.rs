@@ -1,0 +1,113 @@
+//! The query of a list: which page, and which labels must match.
+
+use super::refuse;
+use crate::api::status;
+use crate::error::ApiResult;
+use crate::limits::{PAGE_DEFAULT, PAGE_MOST};
+use crate::registry::{Registry, Sandbox, State};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) page: u64,
+    pub(super) limit: u64,
+    labels: Vec<(String, String)>,
+}
+
+impl Filter {
+    pub(super) fn parse(query: &str) -> ApiResult<Self> {
+        let mut filter = Self { page: 1, limit: PAGE_DEFAULT, labels: Vec::new() };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "page" => filter.page = number("page", value)?,
+                "limit" => filter.limit = number("limit", value)?.min(PAGE_MOST),
+                "labels" => filter.labels.extend(labels(value)?),
+                // Unknown parameters are ignored; none of them can widen what is shown.
+                _ => {}
+            }
+        }
+        Ok(filter)
+    }
+
+    /// The rows of the page, and how many there are in all.
+    pub(super) fn apply(&self, registry: &Registry, org: &str) -> (Vec<Arc<Sandbox>>, u64) {
+        let mut rows = registry.all();
+        rows.retain(|sandbox| sandbox.facts.org == org && is_listed(sandbox.state()) && self.fits(sandbox));
+        rows.sort_by_cached_key(|sandbox| Reverse((sandbox.facts.created_us, sandbox.facts.id.clone())));
+        let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let skip = usize::try_from((self.page - 1).saturating_mul(self.limit)).unwrap_or(usize::MAX);
+        let take = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        (rows.into_iter().skip(skip).take(take).collect(), total)
+    }
+
+    fn fits(&self, sandbox: &Sandbox) -> bool {
+        let has = &sandbox.facts.settings.labels;
+        self.labels.iter().all(|(key, value)| has.get(key) == Some(value))
+    }
+}
+
+/// Killed and deleted sandboxes are hidden (contract §3.3).
+fn is_listed(state: State) -> bool {
+    matches!(status(state).word(), "running" | "error")
+}
+
+fn number(field: &'static str, text: &str) -> ApiResult<u64> {
+    let number = decode(text).and_then(|text| text.trim().parse().ok()).filter(|number| *number >= 1);
+    number.ok_or_else(|| refuse(field, "must be an integer of 1 or more"))
+}
+
+fn labels(value: &str) -> ApiResult<Vec<(String, String)>> {
+    let text = decode(value).ok_or_else(|| refuse("labels", "is not valid percent-encoded UTF-8"))?;
+    text.split(',')
+        .filter(|item| !item.is_empty())
+        .map(|item| {
+            let pair =
+                item.split_once('=').ok_or_else(|| refuse("labels", "every item must be key=value"))?;
+            Ok((pair.0.trim().to_owned(), pair.1.trim().to_owned()))
+        })
+        .collect()
+}
+
+/// Undoes percent-encoding; a plus sign is itself (contract §1.6).
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_and_clamped() {
+        let filter = Filter::parse("page=2&limit=500&labels=a%3Db%2Cc=d%20e+&org=x").unwrap();
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let labels = vec![pair("a", "b"), pair("c", "d e+")];
+        assert_eq!(filter, Filter { page: 2, limit: 100, labels });
+        assert_eq!(Filter::parse("").unwrap(), Filter { page: 1, limit: 20, labels: Vec::new() });
+    }
+
+    #[test]
+    fn a_bad_query_names_its_parameter() {
+        let cases = [("page=0", "page"), ("page=x", "page"), ("limit=-1", "limit"), ("limit=", "limit")];
+        for (query, field) in cases.into_iter().chain([("labels=a", "labels"), ("labels=%ff", "labels")]) {
+            let error = Filter::parse(query).unwrap_err();
+            assert!(error.message.starts_with(field), "{query}: {}", error.message);
+        }
+    }
+}

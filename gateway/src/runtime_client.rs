@@ -1,0 +1,130 @@
+//! The gateway's side of the runtime's socket: many calls under way over one seqpacket connection, which is made
+//! again when it breaks. Who calls while it is away waits a little.
+//!
+//! Must never guess an outcome: a call whose answer was lost is an error, and its caller asks for a destroy.
+
+mod link;
+mod socket;
+
+use crate::dirs::Directory;
+use crate::limits;
+use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::runtime::{
+    Call, CreateSandbox, LIST_PAGE, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
+};
+use link::Link;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Why a call brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("no connection to the runtime")]
+    Away,
+    #[error("the connection to the runtime broke during a call")]
+    Lost,
+    #[error("the runtime did not answer within {0:?}")]
+    Late(Duration),
+    #[error("the runtime refused ({kind:?}): {detail}")]
+    Refused { kind: RefusalKind, detail: String },
+    #[error("the runtime gave an answer to another question")]
+    Unexpected,
+    #[error("encode a call")]
+    Encode(#[source] serde_json::Error),
+    #[error("send to the runtime")]
+    Send(#[source] std::io::Error),
+}
+
+/// What the runtime's connection tells unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A runtime answers (again): compare.
+    Connected,
+    /// An agent ended.
+    Died { id: SandboxId, launch: u32 },
+}
+
+/// Asks the runtime. Clones share one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct RuntimeClient {
+    link: watch::Receiver<Option<Arc<Link>>>,
+    seq: Arc<AtomicU64>,
+}
+
+impl RuntimeClient {
+    /// Starts to hold a connection to `<run-dir>/runtime.sock`.
+    ///
+    /// The notices are unbounded because the reader must never wait for who handles them; the runtime, which is
+    /// trusted, sends one for each death.
+    pub(crate) fn start(run_dir: Arc<Directory>) -> (Self, mpsc::UnboundedReceiver<Notice>) {
+        let (published, link) = watch::channel(None);
+        let (notices, received) = mpsc::unbounded_channel();
+        let seq = Arc::new(AtomicU64::new(1));
+        tokio::spawn(link::hold(run_dir, published, notices));
+        (Self { link, seq }, received)
+    }
+
+    async fn call(&self, call: Call, deadline: Duration) -> Result<Reply, CallError> {
+        let mut link = self.link.clone();
+        let up = tokio::time::timeout(limits::RUNTIME_WAIT, link.wait_for(Option::is_some)).await;
+        let Ok(Ok(link)) = up.map(|up| up.map(|link| (*link).clone())) else { return Err(CallError::Away) };
+        let Some(link) = link else { return Err(CallError::Away) };
+        link.ask(self.seq.fetch_add(1, Ordering::Relaxed), call, deadline).await
+    }
+
+    /// Whether a runtime answers.
+    pub(crate) async fn hello(&self) -> Result<(), CallError> {
+        match self.call(Call::Hello { protocol: RUNTIME_PROTOCOL }, limits::RUNTIME_QUICK).await? {
+            Reply::Hello { .. } => Ok(()),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
+    /// The full name of an image.
+    pub(crate) async fn resolve_image(&self, image: String) -> Result<String, CallError> {
+        match self.call(Call::ResolveImage { image }, limits::RUNTIME_QUICK).await? {
+            Reply::Image { image } => Ok(image),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
+    /// Makes a sandbox; gives its launch number.
+    pub(crate) async fn create(&self, spec: CreateSandbox) -> Result<u32, CallError> {
+        match self.call(Call::Create(spec), limits::RUNTIME_CREATE).await? {
+            Reply::Created { launch } => Ok(launch),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
+    /// Ends a sandbox. One that the runtime does not know is gone already.
+    pub(crate) async fn destroy(&self, id: SandboxId) -> Result<(), CallError> {
+        match self.call(Call::Destroy { id }, limits::RUNTIME_DESTROY).await {
+            Ok(Reply::Destroyed) | Err(CallError::Refused { kind: RefusalKind::Unknown, .. }) => Ok(()),
+            Ok(_) => Err(CallError::Unexpected),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Everything that exists, in order of id.
+    pub(crate) async fn list(&self) -> Result<Vec<SandboxStatus>, CallError> {
+        let mut all: Vec<SandboxStatus> = Vec::new();
+        loop {
+            let after = all.last().map(|row| row.id.clone());
+            let call = Call::List { after: after.clone() };
+            let Reply::Sandboxes(page) = self.call(call, limits::RUNTIME_QUICK).await? else {
+                return Err(CallError::Unexpected);
+            };
+            let last = page.len() < LIST_PAGE;
+            // Ids must rise, or this would never end.
+            if page.first().map(|row| &row.id) <= after.as_ref() && !page.is_empty() {
+                return Err(CallError::Unexpected);
+            }
+            all.extend(page);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Accepting and serving connections. Ours, because a ready-made one has no time limit for headers, no bound of
+//! connections, and spins when descriptors run out.
+
+mod patient;
+
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::rate::Limiter;
+use crate::reply::Reply;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use patient::Patient;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+static ACCEPTS: Limiter = Limiter::new();
+
+/// Says to every connection when to end.
+pub(crate) type Closing = watch::Receiver<Phase>;
+
+/// Waits until the process closes.
+pub(crate) async fn closed(closing: &mut Closing) {
+    // An error means that who could say so is gone: the process is closing.
+    drop(closing.wait_for(|phase| *phase == Phase::Closing).await);
+}
+
+/// Whether the process goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Serving,
+    Closing,
+}
+
+/// What answers requests.
+pub(crate) trait Handler: Clone + Send + Sync + 'static {
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+}
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    places: Arc<Semaphore>,
+    closing: Closing,
+}
+
+impl Connections {
+    pub(crate) fn new(closing: Closing) -> Self {
+        Self { places: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)), closing }
+    }
+
+    /// Accepts until the process closes.
+    pub(crate) async fn accept(&self, listener: TcpListener, metrics: &Metrics, handler: impl Handler) {
+        let mut closing = self.closing.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = closed(&mut closing) => return,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    pause(&error).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                metrics.connections_refused.inc();
+                continue;
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection ended at once");
+                continue;
+            }
+            let open = metrics.connection();
+            let (closing, handler) = (self.closing.clone(), handler.clone());
+            tokio::spawn(async move {
+                serve(stream, closing, handler).await;
+                drop((place, open));
+            });
+        }
+    }
+
+    /// Waits until every connection has ended.
+    pub(crate) async fn drained(&self) {
+        let all = u32::try_from(limits::MAX_CONNECTIONS).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        drop(self.places.acquire_many(all).await);
+    }
+}
+
+/// After a failed accept, most often for want of descriptors.
+pub(crate) async fn pause(error: &std::io::Error) {
+    if let Some(held_back) = ACCEPTS.permit() {
+        tracing::warn!(%error, held_back, "a connection was not accepted");
+    }
+    tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mut closing: Closing,
+    handler: impl Handler,
+) {
+    let service = service_fn(move |request| {
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(handler.handle(request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_TIMEOUT)
+        .max_headers(limits::MAX_HEADERS)
+        .max_header_size(limits::MAX_HEADER_BYTES)
+        .max_buf_size(2 * limits::MAX_HEADER_BYTES);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));
+    let end = tokio::select! {
+        end = connection.as_mut() => end,
+        () = closed(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = end {
+        tracing::debug!(%error, "a connection of a client ended early");
+    }
+}

@@ -1,0 +1,56 @@
+//! Ending a sandbox: row `deleting` → the runtime proves that nothing is left → row and entry are dropped. Once
+//! begun it goes on until it is done, whatever the client, the runtime or the store do meanwhile.
+
+use super::{create, runtime_error};
+use crate::app::App;
+use crate::error::{ApiError, ApiResult};
+use crate::limits;
+use crate::registry::{Event, Refusal, Sandbox};
+use crate::store::Status;
+use bulkhead_protocol::SandboxId;
+use std::sync::Arc;
+
+/// Deletes the sandbox `id` of the organisation `org`.
+pub(crate) async fn delete(app: &Arc<App>, org: &str, id: &SandboxId) -> ApiResult<()> {
+    loop {
+        let sandbox = app.registry.resolve(org, id).ok_or_else(ApiError::no_sandbox)?;
+        match sandbox.apply(Event::Delete) {
+            Ok(_) => {
+                let app = Arc::clone(app);
+                let task = tokio::spawn(async move { end(&app, &sandbox).await });
+                return task.await.map_err(ApiError::internal)?;
+            }
+            Err(Refusal::Creating) => drop(create::settled(&sandbox).await?),
+            Err(Refusal::Deleting | Refusal::Stale) => return Err(ApiError::no_sandbox()),
+        }
+    }
+}
+
+/// Ends a sandbox whose state is `Deleting`. Where that fails it is tried again behind.
+pub(crate) async fn end(app: &Arc<App>, sandbox: &Arc<Sandbox>) -> ApiResult<()> {
+    let outcome = attempt(app, sandbox).await;
+    if outcome.is_err() {
+        tokio::spawn(insist(Arc::clone(app), Arc::clone(sandbox)));
+    }
+    outcome
+}
+
+async fn attempt(app: &App, sandbox: &Sandbox) -> ApiResult<()> {
+    let id = &sandbox.facts.id;
+    app.store.set_status(id.clone(), Status::Deleting, 0).await?;
+    app.runtime.destroy(id.clone()).await.map_err(runtime_error)?;
+    app.store.delete_sandbox(id.clone()).await?;
+    app.registry.remove(id);
+    Ok(())
+}
+
+/// Tries until it succeeds. Also for what an earlier gateway left half made or half deleted.
+pub(crate) async fn insist(app: Arc<App>, sandbox: Arc<Sandbox>) {
+    let mut pause = limits::DESTROY_FIRST;
+    while let Err(error) = attempt(&app, &sandbox).await {
+        let id = &sandbox.facts.id;
+        tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox is not destroyed yet");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::DESTROY_MOST);
+    }
+}

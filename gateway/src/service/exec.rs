@@ -1,0 +1,215 @@
+//! Running one program to its end and collecting what it wrote. Never touches the store or the runtime.
+//!
+//! The future of [`run`] owns the connection to the agent: dropping it ends the program.
+
+use super::create;
+use crate::agent_client::{AgentError, Collected, Output};
+use crate::app::App;
+use crate::error::{ApiError, ApiResult};
+use crate::limits;
+use crate::rate::Limiter;
+use crate::registry::{Event, Health, Sandbox, State};
+use bulkhead_protocol::agent::{End, Ended, ExecutionSpec, MAX_JSON, StartFailureKind, Usage};
+use hyper::StatusCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+static FAULTS: Limiter = Limiter::new();
+
+/// How an execution ended, as far as we can know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// The agent said so.
+    Told(End),
+    /// The sandbox ended, or its agent failed.
+    Gone,
+}
+
+/// An execution that is over.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+    pub(crate) finish: Finish,
+    pub(crate) usage: Usage,
+    pub(crate) output_open: bool,
+}
+
+/// An execution that cannot be told of as over, and what it wrote until then.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: ApiError,
+    pub(crate) so_far: Outcome,
+}
+
+/// A sandbox in which something can run now.
+pub(crate) async fn ready(sandbox: &Sandbox) -> ApiResult<()> {
+    let conflict = |text: &'static str| Err(ApiError::new(StatusCode::CONFLICT, text));
+    match create::settled(sandbox).await? {
+        State::Running { .. } => Ok(()),
+        State::Killed => conflict("the sandbox was killed; its processes are gone"),
+        State::Failed => conflict("the sandbox failed to start"),
+        State::Creating { .. } | State::Deleting => Err(ApiError::no_sandbox()),
+    }
+}
+
+/// The time an execution gets, and its encoded order.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) time: Duration,
+    spec: Vec<u8>,
+}
+
+impl Job {
+    pub(crate) fn new(spec: &ExecutionSpec, time: Duration) -> ApiResult<Self> {
+        let spec = serde_json::to_vec(spec).map_err(ApiError::internal)?;
+        if spec.len() > MAX_JSON {
+            return Err(ApiError::field("command", "is too long together with env"));
+        }
+        Ok(Self { time, spec })
+    }
+}
+
+/// Runs `job` in `sandbox`.
+pub(crate) async fn run(app: Arc<App>, sandbox: Arc<Sandbox>, job: Job) -> Result<Outcome, Failure> {
+    let start = Instant::now();
+    let mut collected = Collected::new(&app.output);
+    let Some(_place) = sandbox.stream() else {
+        let text = format!("{} connections to this sandbox are open", limits::MAX_STREAMS);
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, text);
+        return Err(Failure { error, so_far: outcome(collected, Finish::Gone, start) });
+    };
+    app.metrics.executions_started.inc();
+    let end = converse(&app, &sandbox, job, &mut collected).await;
+    let end = match end {
+        Talk::Broke(error) if sandbox_died(&sandbox, &error).await => Talk::Died,
+        other => other,
+    };
+    let result = match end {
+        Talk::Ended(Ended { end, usage, output_open }) => {
+            let so_far = outcome(collected, Finish::Told(end), start);
+            Ok(Outcome { usage, output_open, ..so_far })
+        }
+        Talk::Overdue => {
+            fault(&app, &sandbox, &AgentError::Late("end of an execution"));
+            Ok(outcome(collected, Finish::Told(End::Timeout), start))
+        }
+        Talk::Died if collected.started => Ok(outcome(collected, Finish::Gone, start)),
+        Talk::Died => {
+            let error = ready(&sandbox).await.err().unwrap_or_else(ApiError::no_sandbox);
+            Err(Failure { error, so_far: outcome(collected, Finish::Gone, start) })
+        }
+        Talk::Broke(error) => {
+            let error = explain(&app, &sandbox, error);
+            Err(Failure { error, so_far: outcome(collected, Finish::Gone, start) })
+        }
+    };
+    app.metrics.execution_ended(match &result {
+        Ok(outcome) => word(outcome.finish),
+        Err(_) => "failed",
+    });
+    result
+}
+
+/// How the conversation with the agent ended.
+enum Talk {
+    Ended(Ended),
+    /// Our own watchdog: the connection is closed, which ends the program.
+    Overdue,
+    /// The sandbox was deleted or died.
+    Died,
+    Broke(AgentError),
+}
+
+async fn converse(app: &App, sandbox: &Sandbox, job: Job, collected: &mut Collected) -> Talk {
+    let execute = app.agents.execute(&sandbox.facts.id, job.spec, collected);
+    tokio::select! {
+        biased;
+        end = execute => end.map_or_else(Talk::Broke, Talk::Ended),
+        _ = sandbox.until(|state| !state.is_running()) => Talk::Died,
+        () = tokio::time::sleep(job.time + limits::EXEC_WATCHDOG) => Talk::Overdue,
+    }
+}
+
+/// A connection that broke may be the first sign of a death that the runtime is about to report.
+async fn sandbox_died(sandbox: &Sandbox, error: &AgentError) -> bool {
+    match error {
+        AgentError::Closed | AgentError::Unreachable(_) => {
+            let died = sandbox.until(|state| !state.is_running());
+            tokio::time::timeout(limits::DEATH_NOTICE, died).await.is_ok()
+        }
+        AgentError::Late(_) | AgentError::Malformed(_) | AgentError::Refused(_) | AgentError::Stranger => {
+            false
+        }
+    }
+}
+
+fn outcome(collected: Collected, finish: Finish, start: Instant) -> Outcome {
+    let wall_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(limits::MAX_COUNT);
+    Outcome {
+        stdout: collected.stdout,
+        stderr: collected.stderr,
+        finish,
+        usage: Usage { cpu_ms: None, wall_ms, peak_memory_bytes: None },
+        output_open: false,
+    }
+}
+
+/// The word of an end, the same in answers and metrics.
+pub(crate) fn word(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Told(End::Exited { .. }) => "exited",
+        Finish::Told(End::Signaled { .. }) => "signaled",
+        Finish::Told(End::Timeout) => "timeout",
+        Finish::Told(End::Oom) => "oom",
+        Finish::Told(End::Killed) => "killed",
+        Finish::Gone => "gone",
+    }
+}
+
+fn explain(app: &App, sandbox: &Sandbox, error: AgentError) -> ApiError {
+    let AgentError::Refused(failure) = &error else {
+        fault(app, sandbox, &error);
+        let (status, text) = match &error {
+            AgentError::Late(_) => {
+                (StatusCode::GATEWAY_TIMEOUT, "the sandbox's agent did not answer in time")
+            }
+            _ => (StatusCode::BAD_GATEWAY, "the sandbox's agent failed"),
+        };
+        return ApiError::new(status, text).because(error);
+    };
+    let (status, text) = match failure.kind {
+        StartFailureKind::NoSuchDirectory => (StatusCode::BAD_REQUEST, "cwd: there is no such directory"),
+        StartFailureKind::DirectoryDenied => {
+            (StatusCode::BAD_REQUEST, "cwd: the directory may not be entered")
+        }
+        StartFailureKind::NoShell => (StatusCode::BAD_REQUEST, "command: there is no shell in this image"),
+        StartFailureKind::TooLong => (StatusCode::BAD_REQUEST, "command: is too long together with env"),
+        StartFailureKind::ProcessLimit => (StatusCode::TOO_MANY_REQUESTS, "process limit reached"),
+        StartFailureKind::MemoryLimit => (StatusCode::TOO_MANY_REQUESTS, "memory limit reached"),
+        StartFailureKind::ExecutionLimit => (StatusCode::TOO_MANY_REQUESTS, "execution limit reached"),
+        StartFailureKind::Invalid | StartFailureKind::Internal => {
+            (StatusCode::BAD_GATEWAY, "the sandbox's agent failed")
+        }
+    };
+    ApiError::new(status, text).because(error)
+}
+
+/// Counts and notes what an agent did wrong. Breaking the protocol marks the sandbox.
+fn fault(app: &App, sandbox: &Sandbox, error: &AgentError) {
+    let kind = match error {
+        AgentError::Late(_) => "late",
+        AgentError::Malformed(_) | AgentError::Stranger => "malformed",
+        AgentError::Unreachable(_) => "unreachable",
+        AgentError::Closed | AgentError::Refused(_) => "closed",
+    };
+    app.metrics.agent_fault(kind);
+    let marked = kind == "malformed" && sandbox.apply(Event::Faulted).is_ok_and(is_faulty);
+    if let Some(held_back) = FAULTS.permit() {
+        tracing::warn!(sandbox = %sandbox.facts.id, %error, marked, held_back, "an agent is at fault");
+    }
+}
+
+fn is_faulty(state: State) -> bool {
+    matches!(state, State::Running { health: Health::Faulty, .. })
+}

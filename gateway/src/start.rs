@@ -1,0 +1,207 @@
+//! From a configuration to a serving gateway, and back to nothing. The order is the one of the design: runtime,
+//! store, comparison of both, first key, listeners.
+
+mod first;
+
+use crate::admin;
+use crate::agent_client::{AgentClient, Budget};
+use crate::app::App;
+use crate::auth::Keys;
+use crate::config::Config;
+use crate::dirs::Directory;
+use crate::error::{Error, chain};
+use crate::ids;
+use crate::input::BodyBudget;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::pipeline::{self, Numbers};
+use crate::reconcile;
+use crate::registry::Registry;
+use crate::reply::{self, Reply, ReplyBody};
+use crate::runtime_client::{Notice, RuntimeClient};
+use crate::server::{Connections, Handler, Phase};
+use crate::store::Store;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+use hyper::{Request, StatusCode};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc::UnboundedReceiver, watch};
+use tokio::time::Instant;
+
+/// Threads that serve: exec waits for agents, not for us.
+const WORKERS: usize = 2;
+/// What is still running when everything is closed gets so long.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Serves until SIGTERM or SIGINT. The caller has given up its privileges and has one thread.
+///
+/// # Errors
+/// [`Error`] where the gateway could not start.
+pub fn run(config: Config) -> Result<(), Error> {
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("gateway")
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Start { what: "the threads", source })?;
+    let outcome = runtime.block_on(until_signal(config));
+    runtime.shutdown_timeout(LAST);
+    outcome
+}
+
+/// Every connection takes a descriptor, and every exec another one.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files was not raised");
+    }
+}
+
+async fn until_signal(config: Config) -> Result<(), Error> {
+    let catch = |kind| signal(kind).map_err(|source| Error::Start { what: "the signal handlers", source });
+    let (mut term, mut int) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+    let (close, closing) = watch::channel(Phase::Serving);
+    let connections = Arc::new(Connections::new(closing.clone()));
+    let mut serving = tokio::spawn(serve(config, Arc::clone(&connections), closing));
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        end = &mut serving => {
+            return end.unwrap_or_else(|error| Err(Error::Start { what: "serving", source: error.into() }));
+        }
+    }
+    tracing::info!("closing: requests under way get {} s", limits::DRAIN.as_secs());
+    close.send_replace(Phase::Closing);
+    if tokio::time::timeout(limits::DRAIN, connections.drained()).await.is_err() {
+        tracing::warn!("requests were cut");
+    }
+    serving.abort();
+    Ok(())
+}
+
+async fn serve(
+    config: Config,
+    connections: Arc<Connections>,
+    closing: watch::Receiver<Phase>,
+) -> Result<(), Error> {
+    let app = build(&config).await?;
+    let listener = listen(config.listen).await?;
+    let admin = admin::bind(&config.run_dir.join("gateway"))?;
+    let accept_admin = admin::accept(Arc::clone(&app), admin, closing.clone());
+    let numbers = Arc::new(Numbers::new(ids::characters::<10>()?));
+    let api = Api { app: Arc::clone(&app), numbers };
+    let accept_api = connections.accept(listener, &app.metrics, api);
+    let scraped = Connections::new(closing);
+    let accept_metrics = async {
+        let Some(address) = config.metrics_listen else { return Ok(()) };
+        scraped.accept(listen(address).await?, &app.metrics, Scrape { app: Arc::clone(&app) }).await;
+        Ok::<_, Error>(())
+    };
+    tracing::info!(address = %config.listen, "serving");
+    let ((), (), metrics) = tokio::join!(accept_admin, accept_api, accept_metrics);
+    metrics
+}
+
+/// Everything but the listeners.
+async fn build(config: &Config) -> Result<Arc<App>, Error> {
+    let run_dir = open_patiently(&config.run_dir).await?;
+    let (runtime, mut notices) = RuntimeClient::start(Arc::new(run_dir));
+    first_connection(config, &mut notices).await?;
+    let store = Store::open(&config.state_dir.join("gateway").join("bulkhead.db"))?;
+    let node = store.setting("node", ids::node()?.into_bytes()).await?;
+    let pepper = store.setting("pepper", ids::random::<32>()?.to_vec()).await?;
+    let app = Arc::new(App {
+        node: String::from_utf8(node).map_err(|_| Error::Node)?,
+        keys: Keys::new(pepper, store.keys().await?),
+        registry: Registry::default(),
+        runtime,
+        agents: AgentClient::new(Directory::open(&config.run_dir.join("gateway").join("agents"))?),
+        output: Budget::default(),
+        bodies: BodyBudget::default(),
+        metrics: Metrics::new(),
+        store,
+    });
+    reconcile::load(&app, app.store.sandboxes().await?);
+    reconcile::insist(Arc::clone(&app)).await;
+    tokio::spawn(reconcile::watch(Arc::clone(&app), notices));
+    first::key(&app, &config.state_dir.join("api-key")).await?;
+    Ok(app)
+}
+
+async fn open_patiently(path: &Path) -> Result<Directory, Error> {
+    let end = Instant::now() + limits::START_PATIENCE;
+    loop {
+        match Directory::open(path) {
+            Err(_) if Instant::now() < end => tokio::time::sleep(limits::START_PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The runtime has made our directories when it answers.
+async fn first_connection(config: &Config, notices: &mut UnboundedReceiver<Notice>) -> Result<(), Error> {
+    let first = tokio::time::timeout(limits::START_PATIENCE, notices.recv()).await;
+    match first {
+        Ok(Some(Notice::Connected | Notice::Died { .. })) => Ok(()),
+        Ok(None) | Err(_) => Err(Error::NoRuntime { path: config.run_dir.join("runtime.sock") }),
+    }
+}
+
+/// An old gateway may still be closing.
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let end = Instant::now() + limits::START_PATIENCE;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(source) if Instant::now() >= end || source.kind() != std::io::ErrorKind::AddrInUse => {
+                return Err(Error::Listen { address, source });
+            }
+            Err(error) => tracing::debug!(error = chain(&error), "the port is taken"),
+        }
+        tokio::time::sleep(limits::START_PAUSE).await;
+    }
+}
+
+/// The API.
+#[derive(Debug, Clone)]
+struct Api {
+    app: Arc<App>,
+    numbers: Arc<Numbers>,
+}
+
+impl Handler for Api {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
+        pipeline::handle(Arc::clone(&self.app), Arc::clone(&self.numbers), request).await
+    }
+}
+
+/// The metrics, whatever is asked for.
+#[derive(Debug, Clone)]
+struct Scrape {
+    app: Arc<App>,
+}
+
+impl Handler for Scrape {
+    async fn handle(&self, _request: Request<Incoming>) -> Reply {
+        let words = ["running", "error", "killed", "deleted"];
+        let mut counts = words.map(|word| (word, 0));
+        for sandbox in self.app.registry.all() {
+            let word = crate::api::status(sandbox.state()).word();
+            for (_, count) in counts.iter_mut().filter(|(other, _)| *other == word) {
+                *count += 1;
+            }
+        }
+        let text = self.app.metrics.text(&counts).unwrap_or_default();
+        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        reply::with(StatusCode::OK, kind, ReplyBody::Whole(Bytes::from(text)))
+    }
+}

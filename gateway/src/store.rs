@@ -1,0 +1,142 @@
+//! What must survive a restart: organisations, keys, sandboxes. One thread owns the SQLite file; everybody else
+//! asks it through an async interface that speaks domain types, so that another engine can follow.
+//!
+//! Must never be on the path of an exec, and no SQL stands outside `store/`.
+
+mod keys;
+mod migrate;
+mod sandboxes;
+mod settings;
+
+pub(crate) use keys::{KeyRow, Owner};
+pub(crate) use sandboxes::{Row, Status};
+
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// What goes wrong with the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// SQLite refused.
+    #[error("{doing}")]
+    Sql {
+        /// What was being done.
+        doing: &'static str,
+        /// SQLite's reason.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file was written by a newer gateway.
+    #[error("the database has version {found}, this gateway knows up to {known}")]
+    Newer {
+        /// The file's.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A row holds what we never write.
+    #[error("the {table} row {id} is damaged")]
+    Damaged {
+        /// The table.
+        table: &'static str,
+        /// Its key.
+        id: String,
+    },
+    /// The writer's thread has ended.
+    #[error("the writer has ended")]
+    Gone,
+    /// Its thread could not be started.
+    #[error("start the writer")]
+    Thread(#[source] std::io::Error),
+    /// Settings of a sandbox that do not become text.
+    #[error("encode the settings of a sandbox")]
+    Encode(#[source] serde_json::Error),
+    /// An organisation of this name exists.
+    #[error("an organisation of this name exists")]
+    Exists,
+    /// No such organisation or key.
+    #[error("no such {0}")]
+    Missing(&'static str),
+}
+
+pub(crate) type StoreResult<T> = Result<T, StoreError>;
+
+/// Adds to an error of SQLite what was being done.
+trait Doing<T> {
+    fn doing(self, doing: &'static str) -> StoreResult<T>;
+}
+
+impl<T> Doing<T> for rusqlite::Result<T> {
+    fn doing(self, doing: &'static str) -> StoreResult<T> {
+        self.map_err(|source| StoreError::Sql { doing, source })
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// Asks the writer. Jobs run in the order in which they were asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    // Unbounded, but each entry belongs to a request or to a sandbox, and both are counted.
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Store {
+    /// Opens or makes the database and brings it to our version.
+    pub(crate) fn open(path: &Path) -> StoreResult<Self> {
+        let mut connection = Connection::open(path).doing("open the database")?;
+        // No flush on the path: after a power cut the kernel's state is gone too, and WAL keeps the file whole.
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;
+                 PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;",
+            )
+            .doing("configure the database")?;
+        migrate::run(&mut connection)?;
+        let (jobs, queue) = mpsc::channel::<Job>();
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || {
+                for job in queue {
+                    job(&mut connection);
+                }
+            })
+            .map_err(StoreError::Thread)?;
+        Ok(Self { jobs })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let (answer, done) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Who asked may be gone; the work is done all the same.
+            drop(answer.send(work(connection)));
+        });
+        self.jobs.send(job).map_err(|_| StoreError::Gone)?;
+        done.await.map_err(|_| StoreError::Gone)?
+    }
+
+    /// Whether the writer lives and the file can be read.
+    pub(crate) async fn check(&self) -> StoreResult<()> {
+        self.run(|db| {
+            db.query_row("SELECT count(*) FROM settings", (), |row| row.get::<_, i64>(0))
+                .doing("read the settings")
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_us() -> i64 {
+    let nanos = time::OffsetDateTime::now_utc().unix_timestamp_nanos();
+    i64::try_from(nanos / 1000).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

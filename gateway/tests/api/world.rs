@@ -1,0 +1,151 @@
+//! A gateway process with its directories, its runtime and a key.
+
+use crate::client::{Answer, Client};
+use crate::runtime::FakeRuntime;
+use bulkhead_gateway::Config;
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CHILD: &str = "GATEWAY_TEST_DIR";
+const LISTEN: &str = "GATEWAY_TEST_LISTEN";
+
+/// Not a test: the gateway of the tests, which start this program again with two variables set.
+#[test]
+fn gateway_process() {
+    let (Some(dir), Ok(listen)) = (std::env::var_os(CHILD), std::env::var(LISTEN)) else { return };
+    let (state_dir, run_dir) = (PathBuf::from(&dir).join("state"), PathBuf::from(&dir).join("run"));
+    tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
+    let listen: SocketAddr = listen.parse().unwrap();
+    bulkhead_gateway::run(Config { listen, metrics_listen: None, state_dir, run_dir }).unwrap();
+}
+
+/// Everything a test needs.
+pub(crate) struct World {
+    dir: tempfile::TempDir,
+    pub(crate) runtime: FakeRuntime,
+    listen: SocketAddr,
+    process: Option<Child>,
+    pub(crate) key: String,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["state/gateway", "run/gateway/agents"] {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        std::fs::write(dir.path().join("state/api-key"), "").unwrap();
+        let runtime = FakeRuntime::start(&dir.path().join("run"));
+        // The gateway waits for a port that is taken, so nobody else can take it in between for long.
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut world = Self { dir, runtime, listen, process: None, key: String::new() };
+        world.start();
+        world.key =
+            std::fs::read_to_string(world.dir.path().join("state/api-key")).unwrap().trim().to_owned();
+        world
+    }
+
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    /// Starts the gateway and waits until it serves.
+    pub(crate) fn start(&mut self) {
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["world::gateway_process", "--exact", "--nocapture"])
+            .env(CHILD, self.dir.path())
+            .env(LISTEN, self.listen.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+        let client = Client::new(self.listen);
+        eventually("the gateway serves", || {
+            client.try_get("/healthz").is_some_and(|answer| answer.status == 200)
+        });
+    }
+
+    /// Ends the gateway with this signal and says how it ended.
+    pub(crate) fn stop(&mut self, signal: nix::sys::signal::Signal) -> Option<i32> {
+        let mut child = self.process.take().unwrap();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+        child.wait().unwrap().code()
+    }
+
+    /// A client without a key.
+    pub(crate) fn stranger(&self) -> Client {
+        Client::new(self.listen)
+    }
+
+    /// A client with the first key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.listen).with("X-API-Key", &self.key)
+    }
+
+    /// Makes a sandbox of `image` and gives its id.
+    pub(crate) fn sandbox(&self, image: &str) -> String {
+        let answer = self.client().post("/api/sandboxes", &json!({ "name": "box", "image": image }));
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json["data"]["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn exec(&self, id: &str, body: &Value) -> Answer {
+        self.client().post(&format!("/api/sandboxes/{id}/exec"), body)
+    }
+
+    /// What a command of the fake agent does.
+    pub(crate) fn run(&self, id: &str, command: &str) -> Answer {
+        self.exec(id, &json!({ "command": command }))
+    }
+
+    pub(crate) fn status(&self, id: &str) -> String {
+        let answer = self.client().get(&format!("/api/sandboxes/{id}"));
+        answer.json["data"]["status"].as_str().unwrap_or("none").to_owned()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.process {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        if std::thread::panicking() {
+            eprintln!("the gateway's log:\n{}", self.log());
+        }
+    }
+}
+
+/// Waits until something holds.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Open descriptors of a process.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")).unwrap().count()
+}

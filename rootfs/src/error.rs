@@ -1,0 +1,35 @@
+//! What can go wrong with a root file system.
+
+/// A failed step of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call about the store, an image or a disk.
+    #[error("{doing}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The call.
+        #[source]
+        source: bulkhead_sys::Error,
+    },
+    /// No image of this name.
+    #[error("no image {0}")]
+    UnknownImage(String),
+    /// The overlay came back read-only: the map of its upper layer lacks the line for the work directory.
+    #[error("the overlay is read-only though it has an upper layer")]
+    ReadOnlyRoot,
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Adds what was being done to a failed call.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: &'static str) -> Result<T>;
+}
+
+impl<T> Doing<T> for bulkhead_sys::Result<T> {
+    fn doing(self, what: &'static str) -> Result<T> {
+        self.map_err(|source| Error::System { doing: what, source })
+    }
+}

@@ -1,0 +1,101 @@
+//! Images by name, and roots of sandboxes made from them.
+
+use crate::disk::Disks;
+use crate::error::{Doing, Error, Result};
+use crate::host_image;
+use crate::idmap::{IdRange, MapCache};
+use crate::overlay::{self, LayerPassing, Scratch};
+use bulkhead_sys::call::mount::attr;
+use bulkhead_sys::error::Context;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Full name of the built-in image.
+const BUILT_IN: &str = "code:latest";
+
+/// All images and disks of an instance.
+#[derive(Debug)]
+pub struct Store {
+    neutral: IdRange,
+    disks: Disks,
+    skeleton: OwnedFd,
+    host_usr: OwnedFd,
+    maps: MapCache,
+    passing: LayerPassing,
+    scratch: Option<Scratch>,
+}
+
+/// What a launch needs to enter a root: detached mounts, visible to nobody else.
+#[derive(Debug)]
+pub struct Root {
+    /// The root itself.
+    pub root: OwnedFd,
+    /// Mounts over directories of it, relative to the root.
+    pub mounts: Vec<(CString, OwnedFd)>,
+}
+
+impl Store {
+    /// Opens the store in `<state-dir>/images` and `<state-dir>/sandboxes`, and makes the built-in image if it
+    /// is not there. `neutral` is the id range that everything on disk belongs to; `scratch` a directory of ours
+    /// that nobody else may enter.
+    ///
+    /// The calling process must be in a mount namespace of its own.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub fn open(state_dir: &Path, scratch: &Path, neutral: IdRange) -> Result<Self> {
+        let skeleton = open(&host_image::ensure(&state_dir.join("images"), neutral.base)?)?;
+        let passing = overlay::probe(skeleton.as_fd())?;
+        Ok(Self {
+            neutral,
+            disks: Disks::open(&state_dir.join("sandboxes"), neutral.base)?,
+            skeleton,
+            host_usr: open(Path::new("/usr"))?,
+            maps: MapCache::default(),
+            passing,
+            scratch: if passing == LayerPassing::ByPath { Some(Scratch::new(scratch)?) } else { None },
+        })
+    }
+
+    /// The full name of an image that exists.
+    ///
+    /// # Errors
+    /// [`Error::UnknownImage`].
+    pub fn resolve(&self, name: &str) -> Result<&'static str> {
+        match name {
+            "code" | BUILT_IN => Ok(BUILT_IN),
+            other => Err(Error::UnknownImage(other.to_owned())),
+        }
+    }
+
+    /// Makes the disk of a new sandbox and a root from it, with the owners that `range` has.
+    ///
+    /// # Errors
+    /// The first step that failed; the disk may exist then, [`Disks::discard`] takes it away.
+    pub fn prepare(&mut self, id: &str, image: &str, hostname: &str, range: IdRange) -> Result<Root> {
+        self.resolve(image)?;
+        let disk = self.disks.create(id, hostname)?;
+        let maps = self.maps.get(self.neutral, range)?;
+        let root =
+            overlay::root(self.skeleton.as_fd(), disk.as_fd(), maps, self.passing, self.scratch.as_ref())?;
+        let usr =
+            overlay::mapped(self.host_usr.as_fd(), &maps.host, attr::RDONLY | attr::NOSUID | attr::NODEV)?;
+        Ok(Root { root, mounts: vec![(c"usr".to_owned(), usr)] })
+    }
+
+    /// The disks.
+    #[must_use]
+    pub fn disks(&self) -> &Disks {
+        &self.disks
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(path, flags, Mode::empty())
+        .during("open", || path.display().to_string())
+        .doing("open a directory of the store")
+}

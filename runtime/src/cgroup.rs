@@ -1,0 +1,257 @@
+//! Control groups of sandboxes.
+//!
+//! One group per sandbox carries its limits and is written before its first process exists. Membership, kill and
+//! events go through the v2 tree, which hybrid hosts have too; only limits and counters have two back ends
+//! ([`knobs`]). All below `<hierarchy>/<instance>/<sandbox>`, so that a name is enough to find and remove it.
+//!
+//! Never writes a pid to `cgroup.procs`: on an idle host that one write waits 9 ms for an RCU grace period.
+
+mod knobs;
+mod layout;
+
+use crate::error::{Doing, Result};
+use bulkhead_protocol::{Limits, SandboxId};
+use bulkhead_sys::call::mount;
+use bulkhead_sys::error::Context;
+use knobs::Knob;
+pub(crate) use layout::Layout;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// The groups of an instance: one directory in the v2 tree and, on hybrid hosts, one per v1 controller.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    unified: OwnedFd,
+    v1: Vec<(&'static str, OwnedFd)>,
+    layout: Layout,
+}
+
+/// The group of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Its directory in the v2 tree.
+    pub(crate) unified: OwnedFd,
+    /// Its directories in v1 hierarchies, by controller.
+    v1: Vec<(&'static str, OwnedFd)>,
+}
+
+impl Groups {
+    /// Finds the host's layout and makes the instance's directories.
+    pub(crate) fn open(instance: &str) -> Result<Self> {
+        let layout = Layout::detect()?;
+        let unified = instance_directory(&layout.unified, instance).doing("make the instance's cgroup")?;
+        let mut v1 = Vec::new();
+        for (controller, path) in &layout.v1 {
+            v1.push((*controller, instance_directory(path, instance).doing("make the instance's cgroup")?));
+        }
+        let groups = Self { unified, v1, layout };
+        if groups.v1.is_empty() {
+            groups.layout.enable_controllers(groups.unified.as_fd())?;
+        }
+        Ok(groups)
+    }
+
+    /// Makes the group of a new sandbox with its limits in force.
+    pub(crate) fn create(&self, id: &SandboxId, limits: &Limits) -> Result<Group> {
+        let mut v1 = Vec::new();
+        for (controller, parent) in &self.v1 {
+            v1.push((*controller, make(parent.as_fd(), id.as_str()).doing("make a v1 cgroup")?));
+        }
+        let unified = make(self.unified.as_fd(), id.as_str()).doing("make a cgroup")?;
+        let group = Group { unified, v1 };
+        for knob in knobs::of(limits, self.layout.kind()) {
+            group.set(&knob).doing("set a limit")?;
+        }
+        Ok(group)
+    }
+
+    /// The group of a sandbox that exists.
+    pub(crate) fn get(&self, id: &SandboxId) -> Result<Option<Group>> {
+        let mut v1 = Vec::new();
+        for (controller, parent) in &self.v1 {
+            if let Some(directory) = find(parent.as_fd(), id.as_str()).doing("open a v1 cgroup")? {
+                v1.push((*controller, directory));
+            }
+        }
+        let unified = find(self.unified.as_fd(), id.as_str()).doing("open a cgroup")?;
+        Ok(unified.map(|unified| Group { unified, v1 }))
+    }
+
+    /// Removes what there is of a sandbox's groups, leaves first. False while something still lives there.
+    pub(crate) fn remove(&self, id: &SandboxId) -> Result<bool> {
+        let mut gone = remove_with_leaves(self.unified.as_fd(), id.as_str()).doing("remove a cgroup")?;
+        for (_, parent) in &self.v1 {
+            gone &= remove_directory(parent.as_fd(), id.as_str()).doing("remove a v1 cgroup")?;
+        }
+        Ok(gone)
+    }
+
+    /// Names of all groups of this instance, whoever knows of them.
+    pub(crate) fn list(&self) -> Result<Vec<String>> {
+        let mut out = directories(self.unified.as_fd()).doing("list cgroups")?;
+        for (_, parent) in &self.v1 {
+            out.extend(directories(parent.as_fd()).doing("list v1 cgroups")?);
+        }
+        out.sort();
+        out.dedup();
+        Ok(out)
+    }
+
+    /// Removes the instance's own, empty directories.
+    pub(crate) fn remove_instance(&self, instance: &str) -> Result<()> {
+        let paths = std::iter::once(&self.layout.unified).chain(self.layout.v1.iter().map(|(_, path)| path));
+        for path in paths {
+            match std::fs::remove_dir(path.join(instance)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                done => done.during("rmdir", || path.display().to_string()).doing("remove the instance's cgroup")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn set(&self, knob: &Knob) -> bulkhead_sys::Result<()> {
+        let v1 = self.v1.iter().find(|(controller, _)| *controller == knob.controller);
+        let directory = v1.map_or(&self.unified, |(_, directory)| directory);
+        match write(directory.as_fd(), knob.file, knob.value.as_bytes()) {
+            Err(error) if error.errno == Errno::ENOENT && knob.optional() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Ends every process in the group and below, whatever it does.
+    pub(crate) fn kill(&self) -> Result<()> {
+        write(self.unified.as_fd(), "cgroup.kill", b"1").doing("kill a cgroup")
+    }
+
+    /// The file that says whether anything lives in the group; it polls as urgent when that changes.
+    pub(crate) fn events(&self) -> Result<OwnedFd> {
+        open(self.unified.as_fd(), "cgroup.events", OFlag::O_RDONLY).doing("open cgroup.events")
+    }
+
+    /// Whether anything lives in the group or below.
+    pub(crate) fn is_populated(&self) -> Result<bool> {
+        let text = read(self.events()?).doing("read cgroup.events")?;
+        Ok(text.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Files of the v1 controllers through which a child moves itself by writing `0`.
+    pub(crate) fn task_files(&self) -> Result<Vec<OwnedFd>> {
+        self.v1
+            .iter()
+            .map(|(_, directory)| open(directory.as_fd(), "tasks", OFlag::O_WRONLY).doing("open tasks"))
+            .collect()
+    }
+
+    /// The only handle of cgroups that goes inside: a detached mount, from which `..` leads nowhere. From a plain
+    /// directory descriptor it would lead to the host's root. `agent` may make leaves and move processes between
+    /// them, nothing else.
+    pub(crate) fn agent_handle(&self, agent: u32) -> Result<OwnedFd> {
+        let owner = (Some(Uid::from_raw(agent)), Some(Gid::from_raw(agent)));
+        nix::unistd::fchown(&self.unified, owner.0, owner.1)
+            .during("fchown", || "cgroup".into())
+            .doing("delegate a cgroup")?;
+        let flags = nix::fcntl::AtFlags::empty();
+        nix::unistd::fchownat(&self.unified, "cgroup.procs", owner.0, owner.1, flags)
+            .during("fchownat", || "cgroup.procs".into())
+            .doing("delegate a cgroup")?;
+        mount::open_tree(self.unified.as_fd(), c"", mount::Depth::One)
+            .during("open_tree", || "cgroup".into())
+            .doing("detach a cgroup")
+    }
+
+    /// A file with an `oom_kill N` line, for reading.
+    pub(crate) fn oom_counter(&self) -> Result<OwnedFd> {
+        let memory = self.v1.iter().find(|(controller, _)| *controller == "memory");
+        match memory {
+            Some((_, directory)) => open(directory.as_fd(), "memory.oom_control", OFlag::O_RDONLY),
+            None => open(self.unified.as_fd(), "memory.events", OFlag::O_RDONLY),
+        }
+        .doing("open the counter of out-of-memory kills")
+    }
+}
+
+fn instance_directory(hierarchy: &std::path::Path, instance: &str) -> bulkhead_sys::Result<OwnedFd> {
+    let parent = nix::fcntl::open(hierarchy, DIRECTORY, Mode::empty())
+        .during("open", || hierarchy.display().to_string())?;
+    match make(parent.as_fd(), instance) {
+        Err(error) if error.errno == Errno::EEXIST => {
+            openat(&parent, instance, DIRECTORY, Mode::empty()).during("openat", || instance.to_owned())
+        }
+        made => made,
+    }
+}
+
+fn make(parent: BorrowedFd<'_>, name: &str) -> bulkhead_sys::Result<OwnedFd> {
+    mkdirat(parent, name, Mode::from_bits_truncate(0o755)).during("mkdirat", || name.to_owned())?;
+    openat(parent, name, DIRECTORY, Mode::empty()).during("openat", || name.to_owned())
+}
+
+fn find(parent: BorrowedFd<'_>, name: &str) -> bulkhead_sys::Result<Option<OwnedFd>> {
+    match openat(parent, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOENT) => Ok(None),
+        opened => opened.map(Some).during("openat", || name.to_owned()),
+    }
+}
+
+/// False while something lives in it.
+fn remove_directory(parent: BorrowedFd<'_>, name: &str) -> bulkhead_sys::Result<bool> {
+    match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(true),
+        Err(Errno::EBUSY | Errno::ENOTEMPTY) => Ok(false),
+        Err(errno) => Err(errno).during("unlinkat", || name.to_owned()),
+    }
+}
+
+/// Removes a group and the leaves that an agent left in it; there is one level of them (`cgroup.max.depth`).
+fn remove_with_leaves(parent: BorrowedFd<'_>, name: &str) -> bulkhead_sys::Result<bool> {
+    let Some(directory) = find(parent, name)? else { return Ok(true) };
+    for leaf in directories(directory.as_fd())? {
+        if !remove_directory(directory.as_fd(), &leaf)? {
+            return Ok(false);
+        }
+    }
+    remove_directory(parent, name)
+}
+
+fn directories(parent: BorrowedFd<'_>) -> bulkhead_sys::Result<Vec<String>> {
+    let again = openat(parent, ".", DIRECTORY, Mode::empty()).during("openat", || ".".into())?;
+    let mut entries = nix::dir::Dir::from_fd(again).during("fdopendir", String::new)?;
+    let mut out = Vec::new();
+    for entry in entries.iter() {
+        let entry = entry.during("getdents", || "cgroup".into())?;
+        let is_directory = entry.file_type() == Some(nix::dir::Type::Directory);
+        if let (true, Ok(name)) = (is_directory, entry.file_name().to_str())
+            && !name.starts_with('.')
+        {
+            out.push(name.to_owned());
+        }
+    }
+    Ok(out)
+}
+
+fn open(directory: BorrowedFd<'_>, file: &str, flags: OFlag) -> bulkhead_sys::Result<OwnedFd> {
+    openat(directory, file, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+        .during("openat", || file.to_owned())
+}
+
+fn write(directory: BorrowedFd<'_>, file: &str, bytes: &[u8]) -> bulkhead_sys::Result<()> {
+    let opened = open(directory, file, OFlag::O_WRONLY)?;
+    std::fs::File::from(opened)
+        .write_all(bytes)
+        .during("write", || format!("{} to {file}", String::from_utf8_lossy(bytes)))
+}
+
+fn read(file: OwnedFd) -> bulkhead_sys::Result<String> {
+    let mut text = String::new();
+    std::fs::File::from(file).read_to_string(&mut text).during("read", || "cgroup file".into())?;
+    Ok(text)
+}

@@ -1,0 +1,134 @@
+//! The request socket: seqpacket, one JSON value per packet, for the gateway's uid and root alone.
+
+use crate::error::{Doing, Result};
+use crate::instance::Instance;
+use bulkhead_protocol::runtime::{MAX_PACKET, Message, Reply, Request};
+use bulkhead_sys::error::Context;
+use bulkhead_sys::fd;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, recv, send, socket,
+    sockopt,
+};
+use std::fmt::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Connections at once: a gateway, the one that replaces it, and an operator's tools.
+pub(crate) const MAX_CONNECTIONS: usize = 16;
+/// Waiting connections of an agent's socket; more find it busy.
+const AGENT_BACKLOG: i32 = 128;
+
+/// Who asked what, to be answered later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    pub(crate) connection: u64,
+    pub(crate) seq: u64,
+}
+
+/// One connection of a gateway.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) socket: OwnedFd,
+}
+
+/// What a connection gave.
+pub(crate) enum Received {
+    Request(Request),
+    /// Not a request; the peer is no gateway of ours.
+    Garbage(String),
+    Nothing,
+    Closed,
+}
+
+impl Connection {
+    pub(crate) fn receive(&self) -> Received {
+        let mut buffer = vec![0; MAX_PACKET];
+        match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
+            Ok(0) => Received::Closed,
+            Ok(length) if length > MAX_PACKET => Received::Garbage(format!("packet of {length} bytes")),
+            Ok(length) => match serde_json::from_slice(&buffer[..length]) {
+                Ok(request) => Received::Request(request),
+                Err(error) => Received::Garbage(error.to_string()),
+            },
+            Err(Errno::EAGAIN | Errno::EINTR) => Received::Nothing,
+            Err(_) => Received::Closed,
+        }
+    }
+
+    /// False when the peer does not take it: it is gone, or so slow that its queue is full.
+    pub(crate) fn send(&self, message: &Message) -> bool {
+        let Ok(bytes) = serde_json::to_vec(message) else { return false };
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        send(self.socket.as_raw_fd(), &bytes, flags).is_ok_and(|sent| sent == bytes.len())
+    }
+
+    pub(crate) fn reply(&self, seq: u64, reply: Reply) -> bool {
+        self.send(&Message::Reply { seq, reply })
+    }
+}
+
+/// The listening socket of the runtime.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) socket: OwnedFd,
+    gateway_uid: u32,
+}
+
+impl Listener {
+    pub(crate) fn bind(instance: &Instance) -> Result<Self> {
+        let path = instance.socket();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("runtime.sock");
+        let socket = listen_at(&instance.run_dir, name, SockType::SeqPacket, instance.gateway_uid, 16)?;
+        Ok(Self { socket, gateway_uid: instance.gateway_uid })
+    }
+
+    /// The next connection, if its peer may ask.
+    pub(crate) fn accept(&self) -> Result<Option<Connection>> {
+        let Some(socket) = fd::accept(&self.socket).doing("accept a gateway")? else { return Ok(None) };
+        let peer = getsockopt(&socket, sockopt::PeerCredentials)
+            .during("getsockopt", || "SO_PEERCRED".into())
+            .doing("ask who connects")?;
+        if peer.uid() != self.gateway_uid && peer.uid() != 0 {
+            tracing::warn!(uid = peer.uid(), "connection of a stranger refused");
+            return Ok(None);
+        }
+        Ok(Some(Connection { socket }))
+    }
+}
+
+/// The listening socket of an agent, at `<run-dir>/gateway/agents/<id>.sock`: the path exists on the host alone,
+/// the sandbox inherits the descriptor.
+pub(crate) fn agent_listener(instance: &Instance, id: &str) -> Result<OwnedFd> {
+    let name = format!("{id}.sock");
+    listen_at(&instance.agents(), &name, SockType::Stream, instance.gateway_uid, AGENT_BACKLOG)
+}
+
+/// Binds in a directory by descriptor: paths of sockets are 108 bytes at most. One that is left over is replaced.
+fn listen_at(directory: &Path, name: &str, kind: SockType, owner: u32, backlog: i32) -> Result<OwnedFd> {
+    use nix::fcntl::{AtFlags, OFlag, open};
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let directory = open(directory, flags, nix::sys::stat::Mode::empty())
+        .during("open", || directory.display().to_string())
+        .doing("make a socket")?;
+    match nix::unistd::unlinkat(&directory, name, nix::unistd::UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno).during("unlinkat", || name.to_owned()).doing("replace a socket"),
+    }
+    let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
+        .during("socket", || "AF_UNIX".into())
+        .doing("make a socket")?;
+    let mut path = String::new();
+    write!(path, "/proc/self/fd/{}/{name}", directory.as_raw_fd()).expect("a String takes all text");
+    let bound = UnixAddr::new(path.as_str()).and_then(|address| bind(socket.as_raw_fd(), &address));
+    bound.during("bind", || name.to_owned()).doing("make a socket")?;
+    let owner = (Some(nix::unistd::Uid::from_raw(owner)), Some(nix::unistd::Gid::from_raw(owner)));
+    nix::unistd::fchownat(&directory, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .during("fchownat", || name.to_owned())
+        .doing("give a socket to the gateway")?;
+    Backlog::new(backlog)
+        .and_then(|backlog| listen(&socket, backlog))
+        .during("listen", || name.to_owned())
+        .doing("make a socket")?;
+    Ok(socket)
+}

@@ -1,0 +1,109 @@
+//! What can go wrong in the runtime. Text for the operator's log; a gateway gets a kind.
+
+use bulkhead_protocol::runtime::RefusalKind;
+use std::path::PathBuf;
+
+/// A failed step of the runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call.
+    #[error("{doing}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The call.
+        #[source]
+        source: bulkhead_sys::Error,
+    },
+    /// The child of a launch failed at a step.
+    #[error("launch: step {index} of the {process:?}: {step}")]
+    Step {
+        /// Which process of the launch.
+        process: bulkhead_sys::report::Process,
+        /// Number of the step.
+        index: usize,
+        /// The step in words.
+        step: String,
+        /// Why.
+        #[source]
+        errno: nix::errno::Errno,
+    },
+    /// The root of a sandbox could not be made.
+    #[error("prepare a root")]
+    Root(#[source] crate::roots::RootError),
+    /// A directory is not what it must be.
+    #[error("{path}: {problem}", path = path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Another server holds the state directory.
+    #[error("{path} is in use by another server", path = .0.display())]
+    InUse(PathBuf),
+    /// A wall that this host does not have.
+    #[error("this host lacks {0}")]
+    HostLacks(&'static str),
+    /// Every id range is in use.
+    #[error("no free id range")]
+    NoIds,
+    /// A record that is not ours or not whole.
+    #[error("record {path}", path = path.display())]
+    Record {
+        /// Which.
+        path: PathBuf,
+        /// Why it cannot be read.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Something took longer than its named limit.
+    #[error("{0} took too long")]
+    TooLong(&'static str),
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// What a gateway is told.
+    #[must_use]
+    pub fn kind(&self) -> RefusalKind {
+        use nix::errno::Errno;
+        let errno = match self {
+            Error::NoIds => return RefusalKind::NoRoom,
+            Error::System { source, .. } => source.errno,
+            Error::Step { errno, .. } => *errno,
+            _ => return RefusalKind::Failed,
+        };
+        match errno {
+            Errno::ENOSPC | Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EDQUOT => {
+                RefusalKind::NoRoom
+            }
+            _ => RefusalKind::Failed,
+        }
+    }
+}
+
+/// Adds what was being done to a failed call.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: &'static str) -> Result<T>;
+}
+
+impl<T> Doing<T> for bulkhead_sys::Result<T> {
+    fn doing(self, what: &'static str) -> Result<T> {
+        self.map_err(|source| Error::System { doing: what, source })
+    }
+}
+
+/// An error with all that caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

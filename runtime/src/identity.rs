@@ -1,0 +1,64 @@
+//! Becoming somebody else for the length of one clone.
+//!
+//! A user namespace must be created *by* an id of its range, or the kernel charges what happens in it to host
+//! root (one sandbox could use up root's inotify instances). Its network namespace must be owned by the initial
+//! user namespace, or root inside could change links, nftables and routes. So the one thread of this process
+//! enters a new network namespace, takes the range's id while keeping 0 saved, clones, and takes both back.
+
+use crate::error::{Doing, Result};
+use bulkhead_sys::call::process::{self, CapSets, Ids};
+use bulkhead_sys::error::Context;
+use bulkhead_sys::{caps, net};
+use std::os::fd::OwnedFd;
+
+/// What this process is when it is itself.
+#[derive(Debug)]
+pub(crate) struct Home {
+    network: OwnedFd,
+}
+
+impl Home {
+    pub(crate) fn remember() -> Result<Self> {
+        Ok(Self { network: net::current().doing("remember the network namespace")? })
+    }
+
+    /// Runs `clone` inside a new network namespace and as `base`, able to enter any cgroup and nothing more.
+    ///
+    /// # Aborts
+    /// When this process cannot become itself again: it would go on as somebody else.
+    pub(crate) fn away<T>(&self, base: u32, clone: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = enter_new_network().and_then(|()| as_user(base, clone));
+        if let Err(error) = net::enter(&self.network) {
+            tracing::error!("cannot return to the network namespace: {}", crate::error::chain(&error));
+            std::process::abort();
+        }
+        done
+    }
+}
+
+/// A network of its own: loopback, up, and low ports for everybody inside.
+fn enter_new_network() -> Result<()> {
+    net::enter_new().doing("make a network namespace")?;
+    net::bring_loopback_up().doing("bring loopback up")?;
+    let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    std::fs::write(path, "0").during("write", || path.into()).doing("open low ports")
+}
+
+fn as_user<T>(base: u32, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let done = take(base).and_then(|()| act());
+    if let Err(errno) = process::become_root_again() {
+        tracing::error!("cannot become root again: {errno}");
+        std::process::abort();
+    }
+    done
+}
+
+fn take(base: u32) -> Result<()> {
+    let ids = Ids { real: base, effective: base, saved: 0 };
+    process::set_ids(ids, ids).during("setresuid", || base.to_string()).doing("take the id of a range")?;
+    // The change of the effective id took everything out of force. The clone needs to write to the target
+    // cgroup and to the common ancestor, which belong to root: this one capability is enough for it.
+    let permitted = process::capabilities().during("capget", String::new).doing("take the id of a range")?.permitted;
+    let sets = CapSets { effective: caps::DAC_OVERRIDE & permitted, permitted, inheritable: 0 };
+    process::set_capabilities(sets).during("capset", String::new).doing("take the id of a range")
+}

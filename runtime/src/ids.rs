@@ -1,0 +1,152 @@
+//! Ranges of host ids: one per sandbox, claimed host-wide, so that two instances on one host never share.
+
+use crate::error::{Doing, Error, Result};
+use bulkhead_sys::error::Context;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// First host id of all ranges: above what distributions, systemd and subordinate id files give away.
+const FIRST_ID: u32 = 1_879_048_192;
+/// Ids of one range.
+const RANGE: u32 = 65_536;
+/// Ranges there are; the first is [`NEUTRAL`], the others are slots.
+const RANGES: u32 = 4094;
+/// Where claims lie: one file per range, so that the kernel decides who was first.
+const CLAIMS: &str = "/run/bulkhead-ids";
+/// The id inside a sandbox that its agent runs as; no command is started as it.
+pub(crate) const AGENT_ID: u32 = 65_533;
+
+/// A run of host ids that one sandbox uses as its 0, 1, 2, ….
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// Host id of the range's 0.
+    pub base: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// The range that everything on disk belongs to; no process ever runs in it.
+pub const NEUTRAL: IdRange = IdRange { base: FIRST_ID, count: RANGE };
+
+/// Number of a range, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Slot(pub(crate) u32);
+
+impl Slot {
+    pub(crate) fn range(self) -> IdRange {
+        IdRange { base: FIRST_ID + self.0 * RANGE, count: RANGE }
+    }
+
+    fn claim(self) -> PathBuf {
+        Path::new(CLAIMS).join(self.range().base.to_string())
+    }
+}
+
+/// The slots of one instance.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    instance: String,
+    /// Claimed and unused; the last one freed is used next, since its id maps are made already.
+    free: Vec<Slot>,
+    next: u32,
+}
+
+impl Slots {
+    /// Finds what this instance claimed before; `used` are the slots of its sandboxes.
+    pub(crate) fn open(instance: &str, used: &[Slot]) -> Result<Self> {
+        make_directory()?;
+        let free = claimed_by(instance)?.into_iter().filter(|slot| !used.contains(slot)).collect();
+        Ok(Self { instance: instance.to_owned(), free, next: 1 })
+    }
+
+    /// A range that nothing on this host uses.
+    pub(crate) fn take(&mut self) -> Result<Slot> {
+        if let Some(slot) = self.free.pop() {
+            return Ok(slot);
+        }
+        while self.next < RANGES {
+            let slot = Slot(self.next);
+            self.next += 1;
+            if claim(slot, &self.instance)? {
+                return Ok(slot);
+            }
+        }
+        // Others may have given theirs back since.
+        self.next = 1;
+        Err(Error::NoIds)
+    }
+
+    /// Gives a range back: nothing may live in it any more.
+    pub(crate) fn put_back(&mut self, slot: Slot) {
+        self.free.push(slot);
+    }
+
+    /// Gives up the claims on all unused ranges.
+    pub(crate) fn release_unused(&mut self) -> Result<()> {
+        self.free.drain(..).try_for_each(release)
+    }
+}
+
+fn make_directory() -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().mode(0o755).create(CLAIMS) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            crate::instance::check_directory(Path::new(CLAIMS), 0)
+        }
+        done => done.during("mkdir", || CLAIMS.into()).doing("make the directory of id claims"),
+    }
+}
+
+/// False when somebody else was first.
+fn claim(slot: Slot, instance: &str) -> Result<bool> {
+    let made = fs::OpenOptions::new().write(true).create_new(true).open(slot.claim());
+    let mut file = match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+        made => made.during("open", || slot.claim().display().to_string()).doing("claim an id range")?,
+    };
+    file.write_all(instance.as_bytes()).during("write", || "claim".into()).doing("claim an id range")?;
+    Ok(true)
+}
+
+fn release(slot: Slot) -> Result<()> {
+    match fs::remove_file(slot.claim()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.during("unlink", || slot.claim().display().to_string()).doing("release an id range"),
+    }
+}
+
+fn claimed_by(instance: &str) -> Result<Vec<Slot>> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(CLAIMS).during("getdents", || CLAIMS.into()).doing("list id claims")? {
+        let entry = entry.during("getdents", || CLAIMS.into()).doing("list id claims")?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let slot = number.filter(|id| *id > FIRST_ID && id % RANGE == 0).map(|id| Slot((id - FIRST_ID) / RANGE));
+        // A claim that vanished meanwhile was somebody else's.
+        if let (Some(slot), Ok(owner)) = (slot, fs::read_to_string(entry.path()))
+            && owner == instance
+        {
+            out.push(slot);
+        }
+    }
+    Ok(out)
+}
+
+/// Gives up every claim of an instance that owns nothing any more.
+pub(crate) fn release_all(instance: &str) -> Result<()> {
+    if Path::new(CLAIMS).exists() { claimed_by(instance)?.into_iter().try_for_each(release) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_do_not_overlap_and_fit_32_bits() {
+        assert_eq!(Slot(1).range().base, NEUTRAL.base + NEUTRAL.count);
+        let last = Slot(RANGES - 1).range();
+        assert!(last.base.checked_add(last.count).is_some());
+        assert!(AGENT_ID < last.count);
+    }
+}

@@ -1,0 +1,255 @@
+//! From a request to a running agent: a chain of types that consume one another, so that no step can be left out
+//! or done twice. Undoing is one thing for all of them, the end of a sandbox (`server/ending.rs`): everything that a sandbox owns is
+//! named by its id, so undo needs no memory of how far the launch came.
+
+mod order;
+
+use crate::cgroup::{Group, Groups};
+use crate::dev::Template;
+use crate::error::{Doing, Error, Result};
+use crate::identity::Home;
+use crate::ids::{AGENT_ID, IdRange};
+use crate::masks::Masks;
+use crate::record::{Identity, Phase, Record, Records};
+use crate::roots::{Root, Roots};
+use bulkhead_sys::call::exec::namespace;
+use bulkhead_sys::error::Context;
+use bulkhead_sys::op::Op;
+use bulkhead_sys::report::{Failure, Process};
+use bulkhead_sys::seccomp::{Profile, compile};
+use bulkhead_sys::spawn::{Child, Outcome, spawn};
+use bulkhead_sys::{fd, userns};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Score that makes an agent go before the host's own daemons when the host runs out of memory.
+const AGENT_OOM_SCORE: &str = "300";
+
+/// What all launches share, made once.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    agent: OwnedFd,
+    dev: Template,
+    masks: Masks,
+    filter: Vec<libc::sock_filter>,
+    home: Home,
+    open_files: u64,
+}
+
+impl Launcher {
+    /// Seals the agent's program and makes the templates; `mounts` is a directory of ours.
+    pub(crate) fn new(agent: &[u8], mounts: &std::path::Path) -> Result<Self> {
+        let place = mounts.join("dev");
+        match std::fs::create_dir(&place) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.during("mkdir", || place.display().to_string()).doing("make a /dev")?,
+        }
+        let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+        Ok(Self {
+            agent: fd::high(&fd::sealed_program(c"bulkhead-agent", agent).doing("seal the agent")?)
+                .doing("seal the agent")?,
+            dev: Template::make(&place)?,
+            masks: Masks::for_this_host(),
+            filter: compile(Profile::Agent),
+            home: Home::remember()?,
+            open_files: limit.during("getrlimit", || "RLIMIT_NOFILE".into()).doing("read the limit of files")?.1,
+        })
+    }
+}
+
+/// Recorded, nothing made yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    record: Record,
+    hostname: String,
+}
+
+/// Its cgroups exist, limits in force.
+#[derive(Debug)]
+pub(crate) struct InCgroup {
+    prepared: Prepared,
+    group: Group,
+}
+
+/// Its disk and root exist, detached.
+#[derive(Debug)]
+pub(crate) struct Rooted {
+    in_cgroup: InCgroup,
+    root: Root,
+}
+
+/// Its first process exists and waits for its maps.
+#[derive(Debug)]
+pub(crate) struct Cloned {
+    in_cgroup: InCgroup,
+    range: IdRange,
+    child: Child,
+    go: OwnedFd,
+    steps: Steps,
+}
+
+/// Its maps stand and its processes set themselves up.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    record: Record,
+    group: Group,
+    child: Child,
+    steps: Steps,
+}
+
+/// Its agent runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) record: Record,
+    pub(crate) group: Group,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// Names of the steps of both processes, for errors.
+#[derive(Debug)]
+struct Steps {
+    child: Vec<String>,
+    init: Vec<String>,
+}
+
+impl Prepared {
+    /// Writes the record: from here on a crash leaves nothing that the next start does not find.
+    pub(crate) fn record(records: &Records, record: Record, hostname: String) -> Result<Self> {
+        records.write(&record)?;
+        Ok(Self { record, hostname })
+    }
+
+    /// Makes the cgroups; their limits are in force before anything lives in them.
+    pub(crate) fn limit(self, groups: &Groups) -> Result<InCgroup> {
+        let group = groups.create(&self.record.id, &self.record.limits)?;
+        Ok(InCgroup { prepared: self, group })
+    }
+}
+
+impl InCgroup {
+    /// Makes the disk and the root.
+    pub(crate) fn root(self, roots: &mut dyn Roots) -> Result<Rooted> {
+        let Prepared { record, hostname } = &self.prepared;
+        let range = record.slot.range();
+        let root = roots.prepare(&record.id, &record.image, hostname, range).map_err(Error::Root)?;
+        Ok(Rooted { in_cgroup: self, root })
+    }
+}
+
+impl Rooted {
+    /// Clones the first process; `listener` is the agent's socket.
+    pub(crate) fn clone_child(self, launcher: &Launcher, listener: &OwnedFd) -> Result<Cloned> {
+        let Self { in_cgroup, root } = self;
+        let record = &in_cgroup.prepared.record;
+        let range = record.slot.range();
+        let high = |fd: &OwnedFd| fd::high(fd).doing("move a descriptor out of the way");
+        let group = &in_cgroup.group;
+        let tasks = group.task_files()?;
+        let cgroup = high(&group.agent_handle(range.base + AGENT_ID)?)?;
+        let oom = high(&group.oom_counter()?)?;
+        let listener = high(listener)?;
+        let dev = launcher.dev.copy()?;
+        let (wait, go) =
+            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during("pipe2", String::new).doing("clone")?;
+        let (wait, go) = (high(&wait)?, high(&go)?);
+        let inputs = order::Inputs {
+            record,
+            hostname: &in_cgroup.prepared.hostname,
+            launcher,
+            wait: wait.as_fd(),
+            go: go.as_fd(),
+            tasks: tasks.iter().map(AsFd::as_fd).collect(),
+            root: &root,
+            dev: dev.as_fd(),
+            descriptors: [listener.as_fd(), cgroup.as_fd(), oom.as_fd()],
+        };
+        let ops = order::steps(&inputs);
+        let steps = Steps::of(&ops);
+        let namespaces = namespace::USER | namespace::PID | namespace::MOUNT | namespace::IPC | namespace::UTS;
+        let unified = group.unified.as_fd();
+        let child = launcher.home.away(range.base, || spawn(&ops, namespaces, Some(unified)).doing("clone"))?;
+        drop(ops);
+        Ok(Cloned { in_cgroup, range, child, go, steps })
+    }
+}
+
+impl Cloned {
+    /// Writes the id maps and lets the child go on.
+    pub(crate) fn map(self) -> Result<Mapped> {
+        let Self { in_cgroup: InCgroup { prepared, group }, range, child, go, steps } = self;
+        let extent = userns::Extent { inside: 0, outside: range.base, count: range.count };
+        userns::write_maps(child.pid, &[extent]).doing("write the id maps")?;
+        let path = format!("/proc/{}/oom_score_adj", child.pid);
+        std::fs::write(&path, AGENT_OOM_SCORE).during("write", || path).doing("raise the agent's oom score")?;
+        nix::unistd::write(&go, b"g").during("write", || "go".into()).doing("let the child go on")?;
+        Ok(Mapped { record: prepared.record, group, child, steps })
+    }
+}
+
+impl Mapped {
+    /// Becomes readable when both processes executed their program, or one failed.
+    pub(crate) fn report(&self) -> BorrowedFd<'_> {
+        self.child.report()
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Reads the report, which must be readable, and records what runs.
+    ///
+    /// # Errors
+    /// [`Failed`]: the step, and what exists of the sandbox.
+    pub(crate) fn finish(self, records: &Records) -> std::result::Result<Running, Box<Failed>> {
+        let Self { mut record, group, child, steps } = self;
+        let (pidfd, error) = match child.wait_for_exec().doing("wait for the agent") {
+            Ok(Outcome::Executed { pid, pidfd }) => match note_running(records, &mut record, pid) {
+                Ok(()) => return Ok(Running { record, group, pidfd }),
+                Err(error) => (Some(pidfd), error),
+            },
+            Ok(Outcome::Failed { failure, pidfd }) => (Some(pidfd), steps.error(failure)),
+            Err(error) => (None, error),
+        };
+        Err(Box::new(Failed { record, group: Some(group), pidfd, error }))
+    }
+
+    /// Gives the launch up.
+    pub(crate) fn abandon(self) -> Failed {
+        let error = Error::TooLong("the setup of a sandbox");
+        Failed { record: self.record, group: Some(self.group), pidfd: Some(self.child.pidfd), error }
+    }
+}
+
+fn note_running(records: &Records, record: &mut Record, pid: i32) -> Result<()> {
+    record.phase = Phase::Running(Identity::of(pid).ok_or(Error::TooLong("the agent's life"))?);
+    records.write(record)
+}
+
+/// A launch that failed, with what exists of it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) record: Record,
+    pub(crate) group: Option<Group>,
+    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) error: Error,
+}
+
+impl Steps {
+    fn of(ops: &[Op<'_>]) -> Self {
+        let mut steps = Self { child: ops.iter().map(Op::describe).collect(), init: Vec::new() };
+        for op in ops {
+            if let Op::ForkInit(init) = op {
+                steps.init = init.iter().map(Op::describe).collect();
+            }
+        }
+        steps
+    }
+
+    fn error(&self, failure: Failure) -> Error {
+        let Failure { process, index, errno } = failure;
+        let list = match process {
+            Process::Child => &self.child,
+            Process::Init => &self.init,
+        };
+        Error::Step { process, index, step: list.get(index).cloned().unwrap_or_default(), errno }
+    }
+}

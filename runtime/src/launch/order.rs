@@ -1,0 +1,240 @@
+//! The order of isolation, as data: what the first process of a sandbox does between clone and exec.
+//!
+//! [`steps`] is the whole order at one glance; each function below says what had to come before it and why.
+
+use super::Launcher;
+use crate::ids::AGENT_ID;
+use crate::record::Record;
+use crate::roots::Root;
+use bulkhead_protocol::agent::{CGROUP_FD, LAUNCH_ENV, LISTEN_FD, MAX_EXECUTIONS, OOM_FD, OPEN_FILES_ENV};
+use bulkhead_protocol::limits::{AGENT_PIDS, MIB};
+use bulkhead_sys::call::exec::{Strings, namespace};
+use bulkhead_sys::call::mount::attr;
+use bulkhead_sys::call::process::{CapSets, Ids};
+use bulkhead_sys::caps;
+use bulkhead_sys::op::{Missing, Op, Resource};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Terminals of one sandbox: its executions and sessions, and a few for programs like script(1).
+const TERMINALS: usize = MAX_EXECUTIONS + 8;
+/// Most bytes of /dev/shm, and of any memory file system a quarter of the limit.
+const MAX_SHM: u64 = 64 * MIB;
+/// Open files of the agent itself at least, however few a command may have: pipes and connections.
+const AGENT_OPEN_FILES: u64 = 1024;
+/// First descriptor that ends with the exec.
+const FIRST_CLOSED: i32 = OOM_FD + 1;
+/// Where the new root stands until it is *the* root. It lies in a private copy of the host's mounts that is gone
+/// a moment later; /proc would not do, since a new proc needs the old one to be visible.
+const OVER: &CStr = c"/usr";
+
+/// What is made before the clone.
+pub(super) struct Inputs<'a> {
+    pub(super) record: &'a Record,
+    pub(super) hostname: &'a str,
+    pub(super) launcher: &'a Launcher,
+    /// Readable when the id maps stand.
+    pub(super) wait: BorrowedFd<'a>,
+    /// The parent's end of it.
+    pub(super) go: BorrowedFd<'a>,
+    pub(super) tasks: Vec<BorrowedFd<'a>>,
+    pub(super) root: &'a Root,
+    pub(super) dev: BorrowedFd<'a>,
+    /// The agent's socket, its cgroup and its counter of out-of-memory kills.
+    pub(super) descriptors: [BorrowedFd<'a>; 3],
+}
+
+/// The order. What follows a step relies on it; what can be undone by a capability comes before it is dropped.
+pub(super) fn steps<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
+    let mut ops = Vec::with_capacity(64);
+    ops.extend(wait_for_maps(inputs));
+    ops.extend(enter_limits(inputs));
+    ops.extend(become_root_inside());
+    ops.extend(build_root(inputs));
+    ops.push(Op::ForkInit(init(inputs)));
+    ops.extend(leave_the_host(inputs));
+    ops.extend(bound_resources(inputs));
+    ops.extend(lay_out_descriptors(inputs));
+    ops.extend(drop_privileges(inputs));
+    ops.push(execute(inputs, c"serve"));
+    ops
+}
+
+/// Before the maps stand this process is nobody. If the parent dies meanwhile, so does it.
+fn wait_for_maps<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
+    vec![Op::Close(inputs.go.as_raw_fd()), Op::DieWithParent, Op::Await(inputs.wait)]
+}
+
+/// On v1 a process moves itself; only then may the cgroup namespace be made, whose root is where it stands.
+fn enter_limits<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
+    let mut ops: Vec<_> = inputs.tasks.iter().map(|file| Op::Write(*file, b"0")).collect();
+    ops.push(Op::Unshare(namespace::CGROUP));
+    ops
+}
+
+/// Root of the new user namespace, nothing of the host's in keyrings or mounts.
+fn become_root_inside<'a>() -> Vec<Op<'a>> {
+    vec![Op::SetIds(Ids::all(0), Ids::all(0)), Op::NewSessionKeyring, Op::MakeMountsPrivate]
+}
+
+/// Every target is found below the new root without following a link, which an image might have put there.
+fn build_root<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
+    let memory = inputs.record.limits.memory_bytes;
+    let mut ops = vec![Op::EnterRoot { root: inputs.root.root.as_fd(), over: OVER.to_owned() }];
+    for (at, mount) in &inputs.root.mounts {
+        ops.push(Op::Attach { mount: mount.as_fd(), at: at.clone() });
+    }
+    ops.push(Op::Attach { mount: inputs.dev, at: c"dev".to_owned() });
+    ops.push(mount(c"devpts", c"dev/pts", attr::NOSUID | attr::NOEXEC, &[
+        (c"newinstance", String::new()),
+        (c"ptmxmode", "0666".into()),
+        (c"mode", "0620".into()),
+        (c"gid", "5".into()),
+        (c"max", TERMINALS.to_string()),
+    ]));
+    ops.push(memory_files(c"dev/shm", (memory / 4).min(MAX_SHM), attr::NOEXEC));
+    ops.push(mount(c"mqueue", c"dev/mqueue", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[]));
+    ops.push(memory_files(c"tmp", memory / 4, 0));
+    ops.push(Op::HideDirectory(c"sys".to_owned()));
+    ops
+}
+
+/// The first process of the inner pid namespace mounts /proc, which shows the namespace of who mounts it, and
+/// tells its parent to go on; the rest it does beside it. It keeps no right at all.
+fn init<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
+    let mut ops = vec![
+        mount(c"proc", c"proc", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[]),
+        Op::Ready,
+    ];
+    ops.extend(lock_user_namespace());
+    let masks = &inputs.launcher.masks;
+    for name in &masks.files {
+        ops.push(Op::Bind { from: c"dev/null".to_owned(), to: c_string(&format!("proc/{name}")) });
+    }
+    for name in &masks.directories {
+        ops.push(Op::HideDirectory(c_string(&format!("proc/{name}"))));
+    }
+    // After the knobs above were written through it.
+    ops.push(Op::MakeReadOnly(c"proc/sys".to_owned()));
+    ops.extend(standard_streams());
+    ops.extend([
+        Op::CloseOnExecFrom(3),
+        Op::NewSession,
+        Op::ResetSignals,
+        Op::SetBoundingSet(0),
+        Op::SetIds(Ids::all(AGENT_ID), Ids::all(AGENT_ID)),
+        Op::SetCapabilities(CapSets::default()),
+        Op::NoNewPrivileges,
+        Op::Filter(&inputs.launcher.filter),
+        execute(inputs, c"init"),
+    ]);
+    ops
+}
+
+/// Second wall against nested namespaces, beside the filter; and bounds on what the kernel counts per user
+/// namespace. All of ours exist by now.
+fn lock_user_namespace<'a>() -> Vec<Op<'a>> {
+    let knobs = [
+        ("max_user_namespaces", "0"),
+        ("max_mnt_namespaces", "0"),
+        ("max_pid_namespaces", "0"),
+        ("max_net_namespaces", "0"),
+        ("max_ipc_namespaces", "0"),
+        ("max_uts_namespaces", "0"),
+        ("max_cgroup_namespaces", "0"),
+        ("max_time_namespaces", "0"),
+        ("max_inotify_instances", "64"),
+        ("max_inotify_watches", "65536"),
+        ("max_fanotify_groups", "0"),
+    ];
+    let write = |(name, value): (&str, &str)| Op::WriteFile {
+        path: c_string(&format!("proc/sys/user/{name}")),
+        bytes: value.as_bytes().to_vec(),
+        missing: Missing::IsFine,
+    };
+    knobs.into_iter().map(write).collect()
+}
+
+/// The host's tree goes; the host name can be set only before the filter.
+fn leave_the_host<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
+    vec![Op::PivotRoot, Op::SetHostname(c_string(inputs.hostname)), Op::SetUmask(0o022), Op::NewSession, Op::ResetSignals]
+}
+
+/// Limits of single processes; the cgroup bounds them together.
+fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
+    let limits = inputs.record.limits;
+    let files = u64::from(limits.open_files).max(AGENT_OPEN_FILES).min(inputs.launcher.open_files);
+    vec![
+        Op::Limit(Resource::RLIMIT_NOFILE, files),
+        Op::Limit(Resource::RLIMIT_NPROC, u64::from(limits.pids + AGENT_PIDS)),
+        // Not 0: with a piped core_pattern the kernel ignores 0 and runs the host's helper; 1 means "skip".
+        Op::Limit(Resource::RLIMIT_CORE, 1),
+        Op::Limit(Resource::RLIMIT_MEMLOCK, 64 << 10),
+        Op::Limit(Resource::RLIMIT_MSGQUEUE, 800 << 10),
+        Op::Limit(Resource::RLIMIT_SIGPENDING, 4096),
+        Op::Limit(Resource::RLIMIT_RTPRIO, 0),
+        Op::Limit(Resource::RLIMIT_NICE, 0),
+    ]
+}
+
+/// The agent gets three descriptors beside /dev/null; everything else ends with the exec.
+fn lay_out_descriptors<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
+    let mut ops = standard_streams();
+    let numbers = [LISTEN_FD, CGROUP_FD, OOM_FD];
+    ops.extend(inputs.descriptors.into_iter().zip(numbers).map(|(fd, number)| Op::Place(fd, number)));
+    ops.push(Op::CloseOnExecFrom(FIRST_CLOSED));
+    ops
+}
+
+fn standard_streams<'a>() -> Vec<Op<'a>> {
+    (0..3).map(|number| Op::OpenAt(c"dev/null".to_owned(), number)).collect()
+}
+
+/// The bounding set shrinks while the right to shrink it is there; the filter comes last, since it refuses what
+/// came before.
+fn drop_privileges<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
+    let sets = CapSets { effective: caps::AGENT, permitted: caps::AGENT, inheritable: caps::AGENT };
+    vec![
+        Op::SetBoundingSet(caps::AGENT | caps::TENANT),
+        Op::KeepCapabilities,
+        Op::SetIds(Ids::all(AGENT_ID), Ids::all(AGENT_ID)),
+        Op::SetCapabilities(sets),
+        // So that they survive the exec of a user other than root; the agent empties it at once.
+        Op::SetAmbient(caps::AGENT),
+        Op::NoNewPrivileges,
+        Op::Filter(&inputs.launcher.filter),
+    ]
+}
+
+fn execute<'a>(inputs: &Inputs<'a>, role: &CStr) -> Op<'a> {
+    let environment = [
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        format!("{LAUNCH_ENV}={}", inputs.record.launch),
+        format!("{OPEN_FILES_ENV}={}", inputs.record.limits.open_files),
+    ];
+    Op::ExecuteFile {
+        file: inputs.launcher.agent.as_fd(),
+        argv: Strings::new(vec![c"bulkhead-agent".to_owned(), role.to_owned()]),
+        envp: Strings::new(environment.iter().map(|text| c_string(text)).collect()),
+    }
+}
+
+fn mount<'a>(fstype: &'static CStr, at: &CStr, attributes: u64, options: &[(&'static CStr, String)]) -> Op<'a> {
+    let options = options.iter().map(|(key, value)| (*key, c_string(value))).collect();
+    Op::Mount { fstype, options, attributes, at: at.to_owned() }
+}
+
+/// A file system in memory, charged to the sandbox, bounded in bytes and in files.
+fn memory_files<'a>(at: &CStr, bytes: u64, more: u64) -> Op<'a> {
+    let files = (bytes / (16 << 10)).max(1024);
+    mount(c"tmpfs", at, attr::NOSUID | attr::NODEV | more, &[
+        (c"size", bytes.to_string()),
+        (c"nr_inodes", files.to_string()),
+        (c"mode", "1777".into()),
+    ])
+}
+
+/// All texts here are ours or were checked: none has a NUL.
+fn c_string(text: &str) -> CString {
+    CString::new(text).expect("no NUL in a checked text")
+}

@@ -1,0 +1,42 @@
+//! Where roots come from: a seam, so that this crate knows nothing of images.
+
+use crate::ids::IdRange;
+use bulkhead_protocol::SandboxId;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+/// Any failure of a store.
+pub type RootError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Detached mounts for one sandbox, owners already translated to its range.
+#[derive(Debug)]
+pub struct Root {
+    /// The root itself.
+    pub root: OwnedFd,
+    /// Mounts over directories of it, relative to the root.
+    pub mounts: Vec<(CString, OwnedFd)>,
+}
+
+/// A store of images and disks.
+pub trait Roots {
+    /// The full name of an image, if there is such an image.
+    fn resolve(&self, image: &str) -> Option<String>;
+
+    /// Makes the disk of a new sandbox and a root from it.
+    ///
+    /// # Errors
+    /// Whatever failed; [`Self::discard`] takes away what there is of the disk.
+    fn prepare(&mut self, id: &SandboxId, image: &str, hostname: &str, range: IdRange) -> Result<Root, RootError>;
+
+    /// Puts a disk out of reach; a missing one is fine.
+    ///
+    /// # Errors
+    /// Whatever failed; the disk is still there then.
+    fn discard(&mut self, id: &SandboxId) -> Result<(), RootError>;
+
+    /// The ids that have a disk.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn disks(&self) -> Result<Vec<String>, RootError>;
+}

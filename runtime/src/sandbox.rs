@@ -1,0 +1,63 @@
+//! One sandbox in the memory of the runtime.
+//!
+//! ```text
+//!   Create ──▶ Launching ──exec──▶ Running ──agent ended──▶ Dead
+//!                  │                  │                      │
+//!                  └──── failed ──────┴──────── Destroy ─────┤
+//!                                                            ▼
+//!                                                         Ending ──nothing lives──▶ (gone)
+//! ```
+//!
+//! Each state owns what exists in it; there is nothing to remember besides.
+
+use crate::cgroup::Group;
+use crate::conn::Waiter;
+use crate::launch::Mapped;
+use crate::record::Record;
+use bulkhead_protocol::runtime::Reply;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+/// A sandbox and how far it is.
+#[derive(Debug)]
+pub(crate) enum Sandbox {
+    /// Its processes set themselves up.
+    Launching {
+        mapped: Box<Mapped>,
+        /// Who asked.
+        waiter: Waiter,
+        /// When it has to be done.
+        until: Instant,
+    },
+    /// Its agent lives.
+    Running { record: Record, group: Group, pidfd: OwnedFd },
+    /// Its agent ended, its disk is kept.
+    Dead { record: Record },
+    /// It is being destroyed.
+    Ending(Ending),
+}
+
+/// A sandbox whose processes were killed and may not all be gone.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) record: Record,
+    pub(crate) group: Option<Group>,
+    /// `cgroup.events` of the group; kept open, since closing ends the watch.
+    pub(crate) events: Option<OwnedFd>,
+    /// Its agent, if it is a child of ours that nobody reaped.
+    pub(crate) pidfd: Option<OwnedFd>,
+    /// Who is told what once nothing lives any more.
+    pub(crate) waiters: Vec<(Waiter, Reply)>,
+    /// When it was killed last.
+    pub(crate) killed: Instant,
+}
+
+impl Sandbox {
+    pub(crate) fn record(&self) -> &Record {
+        match self {
+            Sandbox::Launching { mapped, .. } => mapped.record(),
+            Sandbox::Running { record, .. } | Sandbox::Dead { record } => record,
+            Sandbox::Ending(ending) => &ending.record,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The calls of a gateway, one function each.
+
+use super::{LAUNCH_PATIENCE, Server, Token};
+use crate::conn::{Waiter, agent_listener};
+use crate::error::{Error, Result, chain};
+use crate::launch::{Failed, Mapped, Prepared};
+use crate::record::{Phase, Record};
+use crate::sandbox::Sandbox;
+use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::runtime::{
+    Call, CreateSandbox, LIST_PAGE, Life, MAX_HOSTNAME, MAX_IMAGE_NAME, RUNTIME_PROTOCOL, RefusalKind, Reply,
+    SandboxStatus,
+};
+use std::ops::Bound;
+use std::time::Instant;
+
+impl Server {
+    pub(super) fn call(&mut self, waiter: Waiter, call: Call) {
+        match call {
+            Call::Hello { protocol } if protocol == RUNTIME_PROTOCOL => {
+                self.answer(waiter, Reply::Hello { protocol: RUNTIME_PROTOCOL });
+            }
+            Call::Hello { protocol } => {
+                self.refuse(waiter, RefusalKind::Invalid, format!("protocol {protocol}, not {RUNTIME_PROTOCOL}"));
+            }
+            Call::ResolveImage { image } => match self.roots.resolve(&image) {
+                Some(image) => self.answer(waiter, Reply::Image { image }),
+                None => self.refuse(waiter, RefusalKind::UnknownImage, String::new()),
+            },
+            Call::Create(request) => self.create(waiter, request),
+            Call::Destroy { id } => self.destroy(waiter, &id),
+            Call::List { after } => {
+                let page = self.list(after);
+                self.answer(waiter, Reply::Sandboxes(page));
+            }
+        }
+    }
+
+    fn create(&mut self, waiter: Waiter, request: CreateSandbox) {
+        if let Err((kind, detail)) = self.check(&request) {
+            return self.refuse(waiter, kind, detail);
+        }
+        let slot = match self.slots.take() {
+            Ok(slot) => slot,
+            Err(error) => return self.refuse(waiter, error.kind(), chain(&error)),
+        };
+        let record = Record {
+            id: request.id.clone(),
+            slot,
+            image: request.image,
+            limits: request.limits,
+            launch: 1,
+            boot: self.records.boot().to_owned(),
+            phase: Phase::Launching,
+        };
+        match self.launch(record.clone(), request.hostname) {
+            Ok(mapped) => {
+                let until = Instant::now() + LAUNCH_PATIENCE;
+                if let Err(error) = self.poll.add(mapped.report(), Token::Report(slot.0)) {
+                    return self.launch_failed(Failed { error, ..mapped.abandon() }, waiter);
+                }
+                self.insert(Sandbox::Launching { mapped: Box::new(mapped), waiter, until });
+            }
+            Err(error) => {
+                let group = self.groups.get(&record.id).unwrap_or_default();
+                self.launch_failed(Failed { record, group, pidfd: None, error }, waiter);
+            }
+        }
+    }
+
+    /// The chain of a launch up to the point where its processes go on by themselves.
+    fn launch(&mut self, record: Record, hostname: String) -> Result<Mapped> {
+        let listener = agent_listener(&self.instance, record.id.as_str())?;
+        Prepared::record(&self.records, record, hostname)?
+            .limit(&self.groups)?
+            .root(&mut *self.roots)?
+            .clone_child(&self.launcher, &listener)?
+            .map()
+    }
+
+    /// The gateway checked all of this; who trusts a request because of its sender has one wall less.
+    fn check(&self, request: &CreateSandbox) -> std::result::Result<(), (RefusalKind, String)> {
+        let invalid = |what: String| Err((RefusalKind::Invalid, what));
+        if self.stop_by.is_some() {
+            return Err((RefusalKind::NoRoom, "stopping".into()));
+        }
+        if self.sandboxes.contains_key(&request.id) {
+            return Err((RefusalKind::Exists, request.id.to_string()));
+        }
+        if let Err(bounds) = request.limits.check() {
+            return invalid(format!("{} is not within {} and {}", bounds.field, bounds.least, bounds.most));
+        }
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+        let hostname = &request.hostname;
+        if hostname.is_empty() || hostname.len() > MAX_HOSTNAME || !hostname.bytes().all(allowed) {
+            return invalid("hostname".into());
+        }
+        if request.image.len() > MAX_IMAGE_NAME || self.roots.resolve(&request.image).is_none() {
+            return Err((RefusalKind::UnknownImage, String::new()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn launch_failed(&mut self, failed: Failed, waiter: Waiter) {
+        tracing::error!(id = %failed.record.id, "{}", chain(&failed.error));
+        let reply = Reply::Refused { kind: failed.error.kind(), detail: chain(&failed.error) };
+        self.begin_end_of(failed.record, failed.group, failed.pidfd, vec![(waiter, reply)]);
+    }
+
+    pub(super) fn launch_too_late(&mut self, slot: u32) {
+        let Some(sandbox) = self.take(slot) else { return };
+        let Sandbox::Launching { mapped, waiter, .. } = sandbox else { return self.insert(sandbox) };
+        self.poll.remove(mapped.report());
+        self.launch_failed(mapped.abandon(), waiter);
+    }
+
+    fn destroy(&mut self, waiter: Waiter, id: &SandboxId) {
+        if self.sandboxes.contains_key(id) {
+            return self.begin_end(id, Some(waiter));
+        }
+        // A disk without a sandbox is what a reboot leaves.
+        match self.discard_stray_disk(id) {
+            Ok(true) => self.answer(waiter, Reply::Destroyed),
+            Ok(false) => self.refuse(waiter, RefusalKind::Unknown, id.to_string()),
+            Err(error) => self.refuse(waiter, error.kind(), chain(&error)),
+        }
+    }
+
+    fn discard_stray_disk(&mut self, id: &SandboxId) -> Result<bool> {
+        let disks = self.roots.disks().map_err(Error::Root)?;
+        if !disks.iter().any(|name| name == id.as_str()) {
+            return Ok(false);
+        }
+        self.roots.discard(id).map_err(Error::Root)?;
+        self.reaper.start(&mut self.poll);
+        Ok(true)
+    }
+
+    fn list(&self, after: Option<SandboxId>) -> Vec<SandboxStatus> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let status = |sandbox: &Sandbox| {
+            let life = match sandbox {
+                Sandbox::Running { .. } => Life::Running,
+                Sandbox::Dead { .. } => Life::Dead,
+                // Nobody was told that it lives, or somebody will be told that it does not.
+                Sandbox::Launching { .. } | Sandbox::Ending(_) => return None,
+            };
+            let record = sandbox.record();
+            Some(SandboxStatus { id: record.id.clone(), launch: record.launch, life })
+        };
+        self.sandboxes.range((from, Bound::Unbounded)).filter_map(|(_, sandbox)| status(sandbox)).take(LIST_PAGE).collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! The end of a sandbox: kill, proof, removal. Every step can be repeated, and none relies on the agent.
+
+use super::{Server, Token};
+use crate::cgroup::Group;
+use crate::conn::Waiter;
+use crate::error::{Doing, Error, Result};
+use crate::record::Record;
+use crate::sandbox::{Ending, Sandbox};
+use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::runtime::Reply;
+use bulkhead_sys::error::Context;
+use bulkhead_sys::pidfd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// When a group that is still alive is killed again.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Ends a sandbox that exists, in whatever state; `waiter` is told when nothing of it lives any more.
+    pub(super) fn begin_end(&mut self, id: &SandboxId, waiter: Option<Waiter>) {
+        let Some(sandbox) = self.sandboxes.remove(id) else { return };
+        let mut waiters: Vec<_> = waiter.map(|waiter| (waiter, Reply::Destroyed)).into_iter().collect();
+        let (record, group, pidfd) = match sandbox {
+            Sandbox::Running { record, group, pidfd } => {
+                self.poll.remove(pidfd.as_fd());
+                (record, Some(group), Some(pidfd))
+            }
+            Sandbox::Dead { record } => {
+                let group = self.groups.get(&record.id).unwrap_or_default();
+                (record, group, None)
+            }
+            Sandbox::Launching { mapped, waiter, .. } => {
+                self.poll.remove(mapped.report());
+                let failed = mapped.abandon();
+                let detail = "destroyed meanwhile".to_owned();
+                let kind = bulkhead_protocol::runtime::RefusalKind::Failed;
+                waiters.push((waiter, Reply::Refused { kind, detail }));
+                (failed.record, failed.group, failed.pidfd)
+            }
+            Sandbox::Ending(mut ending) => {
+                ending.waiters.extend(waiters);
+                return self.insert(Sandbox::Ending(ending));
+            }
+        };
+        self.begin_end_of(record, group, pidfd, waiters);
+    }
+
+    /// Kills the group and watches it become empty.
+    pub(super) fn begin_end_of(
+        &mut self,
+        record: Record,
+        group: Option<Group>,
+        pidfd: Option<OwnedFd>,
+        waiters: Vec<(Waiter, Reply)>,
+    ) {
+        let slot = record.slot.0;
+        let events = group.as_ref().and_then(|group| match kill(group) {
+            Ok(events) => Some(events),
+            Err(error) => {
+                Self::note(&error);
+                None
+            }
+        });
+        if let Some(events) = &events
+            && let Err(error) = self.poll.add_urgent(events.as_fd(), Token::Events(slot))
+        {
+            Self::note(&error);
+        }
+        let ending = Ending { record, group, events, pidfd, waiters, killed: Instant::now() };
+        self.insert(Sandbox::Ending(ending));
+        // What was dead before has no event to wait for.
+        self.look_at_ending(slot);
+    }
+
+    /// Goes on with the end of a sandbox as far as it can.
+    pub(super) fn look_at_ending(&mut self, slot: u32) {
+        let Some(sandbox) = self.take(slot) else { return };
+        let Sandbox::Ending(mut ending) = sandbox else { return self.insert(sandbox) };
+        match self.advance(&mut ending) {
+            Ok(true) => {
+                self.by_slot.remove(&slot);
+                self.slots.put_back(ending.record.slot);
+                tracing::debug!(id = %ending.record.id, "gone");
+            }
+            Ok(false) => self.insert(Sandbox::Ending(ending)),
+            Err(error) => {
+                Self::note(&error);
+                self.insert(Sandbox::Ending(ending));
+            }
+        }
+    }
+
+    /// True when nothing of the sandbox is left and its id range may be used again.
+    fn advance(&mut self, ending: &mut Ending) -> Result<bool> {
+        if let Some(group) = &ending.group {
+            if group.is_populated()? {
+                if ending.killed.elapsed() > KILL_AGAIN {
+                    group.kill()?;
+                    ending.killed = Instant::now();
+                }
+                return Ok(false);
+            }
+            if let Some(events) = ending.events.take() {
+                self.poll.remove(events.as_fd());
+            }
+            ending.group = None;
+        }
+        if let Some(pidfd) = ending.pidfd.take() {
+            reap(&pidfd);
+        }
+        // Out of reach before anybody is told, deleted behind.
+        self.roots.discard(&ending.record.id).map_err(Error::Root)?;
+        self.reaper.start(&mut self.poll);
+        self.remove_agent_socket(&ending.record.id)?;
+        for (waiter, reply) in ending.waiters.drain(..) {
+            self.answer(waiter, reply);
+        }
+        // v1 counts a task until it is reaped, which for an adopted agent is up to init.
+        if !self.groups.remove(&ending.record.id)? {
+            return Ok(false);
+        }
+        self.records.remove(&ending.record.id)?;
+        Ok(true)
+    }
+
+    fn remove_agent_socket(&self, id: &SandboxId) -> Result<()> {
+        let path = self.instance.agents().join(format!("{id}.sock"));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            done => done.during("unlink", || path.display().to_string()).doing("remove the agent's socket"),
+        }
+    }
+}
+
+fn kill(group: &Group) -> Result<OwnedFd> {
+    // Opened first, so that the change is not missed.
+    let events = group.events()?;
+    group.kill()?;
+    Ok(events)
+}
+
+/// Takes the exit status of an agent that ended; one that an earlier runtime started is init's to reap.
+fn reap(process: &OwnedFd) {
+    match pidfd::try_wait(process.as_fd()) {
+        Ok(_) => {}
+        Err(error) if error.errno == nix::errno::Errno::ECHILD => {}
+        Err(error) => tracing::error!("{}", crate::error::chain(&error)),
+    }
+}

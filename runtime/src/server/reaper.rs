@@ -1,0 +1,82 @@
+//! Deletion of disks, in a process of its own: a tree of a million files must not hold up a launch.
+
+use super::poll::{Poll, Token};
+use bulkhead_sys::pidfd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// The program that empties the trash and ends.
+#[derive(Debug, Clone)]
+pub struct ReaperCommand {
+    /// Its executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// At most one reaper, and whether another has to follow.
+#[derive(Debug)]
+pub(super) struct Reaper {
+    command: ReaperCommand,
+    running: Option<(Child, OwnedFd)>,
+    again: bool,
+}
+
+impl Reaper {
+    pub(super) fn new(command: ReaperCommand) -> Self {
+        Self { command, running: None, again: false }
+    }
+
+    /// There is something in the trash.
+    pub(super) fn start(&mut self, poll: &mut Poll) {
+        if self.running.is_some() {
+            self.again = true;
+            return;
+        }
+        self.again = false;
+        let spawned = Command::new(&self.command.program)
+            .args(&self.command.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        let child = match spawned {
+            Ok(child) => child,
+            // The disks stay in the trash: the next destroy or start tries again.
+            Err(error) => return tracing::error!(%error, "cannot start the reaper"),
+        };
+        let pid = i32::try_from(child.id()).unwrap_or(-1);
+        match pidfd::open(pid) {
+            Ok(handle) => {
+                if let Err(error) = poll.add(handle.as_fd(), Token::Reaper) {
+                    tracing::error!("{}", crate::error::chain(&error));
+                }
+                self.running = Some((child, handle));
+            }
+            Err(error) => tracing::error!("{}", crate::error::chain(&error)),
+        }
+    }
+
+    /// The reaper ended.
+    pub(super) fn ended(&mut self, poll: &mut Poll) {
+        let Some((mut child, handle)) = self.running.take() else { return };
+        poll.remove(handle.as_fd());
+        match child.wait() {
+            Ok(status) if status.success() => {}
+            Ok(status) => tracing::error!(%status, "the reaper left something in the trash"),
+            Err(error) => tracing::error!(%error, "cannot wait for the reaper"),
+        }
+        if self.again {
+            self.start(poll);
+        }
+    }
+
+    /// Waits until the trash is empty; for a stop that destroyed everything.
+    pub(super) fn wait(&mut self) {
+        if let Some((mut child, _)) = self.running.take()
+            && let Err(error) = child.wait()
+        {
+            tracing::error!(%error, "cannot wait for the reaper");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+# Shared by the scripts beside it; sourced from the root of the repository.
+
+# The oldest compiler that builds the workspace: `rust-version` of Cargo.toml.
+RUST_FLOOR=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+  say "$(basename "$0"): $*"
+  exit 1
+}
+
+# need_command COMMAND PACKAGE...: installs Debian packages where the command is missing.
+need_command() {
+  local command=$1
+  shift
+  command -v "$command" >/dev/null && return
+  command -v apt-get >/dev/null || die "$command is missing; install $* (this is no Debian, so you have to)"
+  [ "$(id -u)" = 0 ] || die "$command is missing; run as root: apt-get install $*"
+  need_package "$@"
+  command -v "$command" >/dev/null || die "$command is still missing after the installation of $*"
+}
+
+# need_package PACKAGE...: installs Debian packages, asked for or not.
+need_package() {
+  say "installing $*"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# A cargo that is new enough, on the PATH or where rustup puts it.
+need_rust() {
+  local found
+  [ -d "${CARGO_HOME:-$HOME/.cargo}/bin" ] && PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+  found=$(rustc --version 2>/dev/null | cut -d' ' -f2 || true)
+  if [ -z "$found" ] || ! command -v cargo >/dev/null ||
+    [ "$(printf '%s\n' "$RUST_FLOOR" "$found" | sort -V | head -n 1)" != "$RUST_FLOOR" ]; then
+    say "Rust $RUST_FLOOR or newer is needed, found: ${found:-none}."
+    say "Install it with rustup: see https://rustup.rs, or on Debian 13: apt-get install rustup && rustup default stable"
+    exit 1
+  fi
+}
+
+host_triple() { rustc -vV | sed -n 's/^host: //p'; }
+
+# build_static PACKAGE BIN: fully static, small, into target/TRIPLE/agent/. The explicit --target keeps the flag
+# away from procedural macros, which cannot be static.
+build_static() {
+  RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
+    cargo build --locked --profile agent --target "$(host_triple)" -p "$1" --bin "$2"
+}
+
+# The new file is there whole or not at all: a running server may execute the old one meanwhile.
+install_atomically() {
+  install -m 755 "$1" "$2.new"
+  mv -f "$2.new" "$2"
+}
+
+# A program without interpreter needs nothing of the file system it is executed in.
+assert_static() {
+  need_command readelf binutils
+  ! readelf --program-headers "$1" | grep -q INTERP || die "$1 is not statically linked"
+}

@@ -1,0 +1,82 @@
+//! Paced latencies: `create` and `exec`, each beside its peers in the same rounds.
+
+use crate::client::Client;
+use crate::peers::{self, Peers};
+use crate::product::Instance;
+use crate::stats::{Operation, PACE, Series, interleave, ratios, summaries};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// Create → ready over HTTP, the first `exec true` and removal, beside what starts a container or less.
+pub(crate) fn create(instance: &Instance, rounds: usize) -> Result<Value> {
+    let peers = Peers::start(&instance.directory().join("peers"))?;
+    let client = RefCell::new(instance.connect()?);
+    let sandbox = RefCell::new(String::new());
+    let operations: Vec<Operation<'_>> = vec![
+        (
+            "create",
+            Box::new(|_| {
+                let began = Instant::now();
+                let id = client.borrow_mut().create(1)?;
+                let took = began.elapsed();
+                *sandbox.borrow_mut() = id;
+                Ok(took)
+            }),
+        ),
+        ("exec_true", Box::new(|_| timed(|| client.borrow_mut().exec(&sandbox.borrow(), "true")))),
+        ("remove", Box::new(|_| timed(|| client.borrow_mut().remove(&sandbox.borrow())))),
+        ("crun_plain", Box::new(|round| peers.oci("crun", "plain", round))),
+        ("crun_fair", Box::new(|round| peers.oci("crun", "fair", round))),
+        ("runc_plain", Box::new(|round| peers.oci("runc", "plain", round))),
+        ("runc_fair", Box::new(|round| peers.oci("runc", "fair", round))),
+        ("bwrap", Box::new(|_| peers.bwrap())),
+        ("bash_true", Box::new(|_| peers::bash())),
+        ("static_true", Box::new(|_| peers::static_true())),
+    ];
+    let all = interleave(rounds, operations);
+    peers.clean()?;
+    let all = all?;
+    let mut ratios = ratios(&all, "create", &["crun_fair", "crun_plain", "runc_fair", "runc_plain", "bwrap"]);
+    ratios.extend(spread(&all, "create"));
+    Ok(report(&all, ratios))
+}
+
+/// `exec true` over a kept connection in one sandbox, beside bare spawns.
+pub(crate) fn exec(instance: &Instance, rounds: usize) -> Result<Value> {
+    let mut client = instance.connect()?;
+    let sandbox = client.create(1)?;
+    let all = measure_exec(&mut client, &sandbox, rounds);
+    client.remove(&sandbox)?;
+    let all = all?;
+    let mut ratios = ratios(&all, "exec_true", &["bash_true", "static_true"]);
+    ratios.extend(spread(&all, "exec_true"));
+    Ok(report(&all, ratios))
+}
+
+fn measure_exec(client: &mut Client, sandbox: &str, rounds: usize) -> Result<Vec<Series>> {
+    let operations: Vec<Operation<'_>> = vec![
+        ("exec_true", Box::new(|_| timed(|| client.exec(sandbox, "true")))),
+        ("bash_true", Box::new(|_| peers::bash())),
+        ("static_true", Box::new(|_| peers::static_true())),
+    ];
+    interleave(rounds, operations)
+}
+
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let began = Instant::now();
+    work()?;
+    Ok(began.elapsed())
+}
+
+/// How far the slowest hundredth lies above the median.
+fn spread(all: &[Series], name: &str) -> Option<(String, Value)> {
+    let series = all.iter().find(|series| series.name == name)?;
+    let ratio = crate::stats::ratio(series.percentile(99), series.percentile(50));
+    Some((format!("{name} p99/p50"), json!(crate::stats::round(ratio))))
+}
+
+fn report(all: &[Series], ratios: serde_json::Map<String, Value>) -> Value {
+    json!({ "pool": 0, "pace_ms": PACE.as_millis(), "ratios": ratios, "results": summaries(all) })
+}

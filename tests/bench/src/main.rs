@@ -1,0 +1,89 @@
+//! `bulkhead-bench`: the product and its peers, measured in one run, since absolute times do not repeat.
+//!
+//! Each benchmark prints one JSON object on standard output; progress goes to standard error. Latencies are
+//! *paced*: 25 ms pass before each operation, because back-to-back loops hide waits that real requests pay.
+
+mod bundle;
+mod client;
+mod density;
+mod host;
+mod latency;
+mod peers;
+mod product;
+mod stats;
+mod throughput;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// The benchmarks, in the order in which they run when none is named.
+const NAMES: [&str; 4] = ["create", "exec", "throughput", "density"];
+
+/// Measures the product beside its peers in the same run.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Benchmarks: create, exec, throughput, density; all without a name.
+    names: Vec<String>,
+    /// Rounds of a latency benchmark; each round measures every side once.
+    #[arg(long, default_value_t = 100)]
+    rounds: usize,
+    /// Seconds of each side of the throughput benchmark.
+    #[arg(long, default_value_t = 9)]
+    seconds: u64,
+    /// Sandboxes of the density benchmark.
+    #[arg(long, default_value_t = 200)]
+    sandboxes: usize,
+    /// The program to measure; `bulkhead-agent` stands beside it.
+    #[arg(long, default_value = "dist/bin/bulkhead")]
+    program: PathBuf,
+    /// An existing directory, mode 0755, for everything that a run needs.
+    #[arg(long)]
+    work: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let names: Vec<&str> = match options.names.as_slice() {
+        [] => NAMES.to_vec(),
+        some => some.iter().map(String::as_str).collect(),
+    };
+    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name)) {
+        bail!("no such benchmark: {unknown} (there are: {})", NAMES.join(", "));
+    }
+    if options.rounds == 0 || options.seconds == 0 || options.sandboxes == 0 {
+        bail!("rounds, seconds and sandboxes are at least 1");
+    }
+    for name in names {
+        eprintln!("bench: {name}");
+        let figures = run(name, &options).with_context(|| format!("benchmark {name}"))?;
+        println!("{}", report(name, figures)?);
+    }
+    Ok(())
+}
+
+fn run(name: &str, options: &Options) -> Result<Value> {
+    let instance = product::Instance::start(&options.program, &options.work.join(name))?;
+    let figures = match name {
+        "create" => latency::create(&instance, options.rounds),
+        "exec" => latency::exec(&instance, options.rounds),
+        "throughput" => throughput::run(&instance, options.seconds),
+        _ => density::run(&instance, options.sandboxes),
+    };
+    let stopped = instance.stop();
+    let figures = figures?;
+    stopped?;
+    Ok(figures)
+}
+
+/// Puts what every report says in front of a benchmark's own figures.
+fn report(name: &str, figures: Value) -> Result<Value> {
+    let mut whole = json!({ "benchmark": name });
+    let fields = whole.as_object_mut().context("the report is an object")?;
+    fields.extend(host::facts()?);
+    if let Value::Object(own) = figures {
+        fields.extend(own);
+    }
+    Ok(whole)
+}

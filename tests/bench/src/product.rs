@@ -1,0 +1,106 @@
+//! One instance of the product in directories of its own, without a pool.
+
+use crate::client::Client;
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a start or a stop may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running instance; [`Instance::stop`] ends it and removes all that it owned.
+pub(crate) struct Instance {
+    program: PathBuf,
+    directory: PathBuf,
+    port: u16,
+    key: String,
+    serve: Child,
+}
+
+impl Instance {
+    /// Starts `serve` in a new directory and waits until it is healthy.
+    pub(crate) fn start(program: &Path, directory: &Path) -> Result<Self> {
+        fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let log = File::create(directory.join("log"))?;
+        let serve = Command::new(program)
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--pool", "0", "--state-dir"])
+            .arg(directory.join("state"))
+            .arg("--run-dir")
+            .arg(directory.join("run"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        let (program, directory) = (program.to_owned(), directory.to_owned());
+        let mut instance = Self { program, directory, port, key: String::new(), serve };
+        if let Err(error) = instance.wait_until_healthy() {
+            let log = fs::read_to_string(instance.directory.join("log")).unwrap_or_default();
+            report(instance.stop());
+            return Err(error.context(format!("its log: {log}")));
+        }
+        Ok(instance)
+    }
+
+    /// A new connection with the key of the default organisation.
+    pub(crate) fn connect(&self) -> Result<Client> {
+        Client::connect(self.port, &self.key)
+    }
+
+    /// The instance's own directory; more may be put there.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn wait_until_healthy(&mut self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.connect().and_then(|mut client| client.healthy()) {
+            ensure!(self.serve.try_wait()?.is_none(), "serve ended at once");
+            if Instant::now() > until {
+                return Err(error.context("serve is not healthy"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let key = self.directory.join("state/api-key");
+        self.key =
+            fs::read_to_string(&key).with_context(|| format!("read {}", key.display()))?.trim().to_owned();
+        Ok(())
+    }
+
+    /// Ends the instance by SIGTERM (by SIGKILL where it does not listen) and purges what it owned.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        if self.serve.try_wait()?.is_none() {
+            kill(Pid::from_raw(i32::try_from(self.serve.id())?), Signal::SIGTERM)?;
+        }
+        let until = Instant::now() + PATIENCE;
+        while self.serve.try_wait()?.is_none() {
+            if Instant::now() > until {
+                eprintln!("bench: serve does not end; killing it");
+                self.serve.kill()?;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let purged = Command::new(&self.program)
+            .args(["purge", "--state-dir"])
+            .arg(self.directory.join("state"))
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(purged.success(), "purge ended with {purged}");
+        Ok(())
+    }
+}
+
+/// For failures on the way out, which must not hide the first one.
+fn report(outcome: Result<()>) {
+    if let Err(error) = outcome {
+        eprintln!("bench: {error:#}");
+    }
+}

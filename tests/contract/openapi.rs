@@ -1,0 +1,42 @@
+//! `GET /api/openapi.json` names the routes that exist, and no others.
+
+use bulkhead_tests::Server;
+use std::collections::BTreeSet;
+
+/// Method and path template of every route of this step.
+const ROUTES: &[(&str, &str)] = &[
+    ("get", "/version"),
+    ("get", "/sandboxes"),
+    ("post", "/sandboxes"),
+    ("get", "/sandboxes/{id}"),
+    ("delete", "/sandboxes/{id}"),
+    ("post", "/sandboxes/{id}/exec"),
+];
+
+#[test]
+fn the_description_names_every_route_and_no_other() {
+    let server = Server::start();
+    let document = server.client().get("/openapi.json").expect(200).json();
+    assert!(document["openapi"].as_str().is_some_and(|v| v.starts_with("3.1")), "{}", document["openapi"]);
+    let methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+    let mut described = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        let path = path.strip_prefix("/api").unwrap_or(path);
+        let operations = item.as_object().expect("a path item is an object").keys();
+        described.extend(
+            operations.filter(|m| methods.contains(&m.as_str())).map(|m| (m.clone(), path.to_owned())),
+        );
+    }
+    let expected = ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(described, expected);
+}
+
+#[test]
+fn every_reference_of_the_description_resolves() {
+    let server = Server::start();
+    let document = server.client().get("/openapi.json").expect(200).json();
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(document.pointer(reference).is_some(), "{reference} leads nowhere");
+    }
+}

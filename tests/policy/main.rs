@@ -1,0 +1,4 @@
+//! Rules of the repository that no compiler checks.
+
+mod dependencies;
+mod files;

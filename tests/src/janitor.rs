@@ -1,0 +1,52 @@
+//! Cleans up after a test that was killed before it could do so itself.
+//!
+//! A shell of its own process group waits for the end of a pipe that only the test holds open. When the test
+//! is gone, however it ended, the shell purges the server's instance and deletes its directories. After an
+//! orderly end there is nothing left for it to do.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// `$0` is the program, `$1` the directory. `serve` dies with the test; `purge` refuses until it has.
+const SCRIPT: &str = r#"
+cat
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+  [ -d "$1/state" ] || break
+  "$0" purge --state-dir "$1/state" && break
+  sleep 1
+done
+rm -rf --one-file-system "$1"
+"#;
+
+/// The waiting shell.
+#[derive(Debug)]
+pub struct Janitor {
+    shell: Child,
+}
+
+impl Janitor {
+    /// Starts to wait.
+    ///
+    /// # Panics
+    /// When `sh` can't be started.
+    #[must_use]
+    pub fn start(bulkhead: &Path, dir: &Path) -> Self {
+        use std::os::unix::process::CommandExt;
+        let shell = Command::new("sh")
+            .arg("-c")
+            .arg(SCRIPT)
+            .args([bulkhead, dir])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        Self { shell: shell.expect("sh starts") }
+    }
+
+    /// Tells it that the test is over, and waits until it is done.
+    pub fn finish(&mut self) {
+        drop(self.shell.stdin.take());
+        drop(self.shell.wait());
+    }
+}

@@ -1,0 +1,35 @@
+//! Where the programs under test are.
+
+use std::path::{Path, PathBuf};
+
+/// Environment variable with the directory of `bulkhead` and `bulkhead-agent`; without it `dist/bin`.
+pub const BIN_DIR_ENV: &str = "BULKHEAD_BIN_DIR";
+
+/// The root of the repository.
+#[must_use]
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate lies in the workspace")
+}
+
+/// The program `name` as `scripts/build` leaves it.
+///
+/// # Panics
+/// When it is not there: a suite that cannot run fails.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let dir = std::env::var_os(BIN_DIR_ENV).map_or_else(|| repository().join("dist/bin"), PathBuf::from);
+    let path = dir.join(name);
+    assert!(path.is_file(), "{} is missing: run scripts/build", path.display());
+    path
+}
+
+/// The static program that looks around inside a sandbox; `scripts/test` builds it.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn probe() -> PathBuf {
+    let path = repository().join("target/probe");
+    assert!(path.is_file(), "{} is missing: scripts/test builds it", path.display());
+    path
+}

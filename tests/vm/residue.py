@@ -1,0 +1,73 @@
+"""What sandboxes may leave behind on a host, counted from outside."""
+import contextlib
+import os
+import pathlib
+
+# First id of the host-wide ranges that sandboxes run with.
+FIRST_ID = 1879048192
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+def processes():
+    """Processes that run with an id of a sandbox range, as `pid name`."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, StopIteration):
+            lines = (entry / "status").read_text().splitlines()
+            ids = next(line for line in lines if line.startswith("Uid:")).split()[1:]
+            if any(int(one) >= FIRST_ID for one in ids):
+                found.append(f"{entry.name} {lines[0].split()[-1]}")
+    return sorted(found)
+
+
+def cgroups(part="bulkhead-"):
+    """Control groups at or below a directory whose name holds `part`."""
+    return sorted(top for top, _, _ in os.walk(CGROUPS) if part in top)
+
+
+def mounts():
+    """Mounts that any process sees, each once: device, root and mount point."""
+    found = set()
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            for line in (entry / "mountinfo").read_text().splitlines():
+                fields = line.split()
+                found.add(f"{fields[2]} {fields[3]} on {fields[4]}")
+    return found
+
+
+def network_namespaces():
+    """Network namespaces that a process is in."""
+    found = set()
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(entry / "ns/net"))
+    return found
+
+
+def loops():
+    """Loop devices with a backing file."""
+    return {str(path.parent.parent) for path in pathlib.Path("/sys/block").glob("loop*/loop/backing_file")}
+
+
+def directories(state):
+    """Directories of single sandboxes below the state directory."""
+    return {str(path) for path in pathlib.Path(state, "sandboxes").glob("*")}
+
+
+def census(state):
+    """Everything above under one roof: compare one from before with one from after."""
+    return {
+        "processes": set(processes()),
+        "cgroups": set(cgroups()),
+        "mounts": mounts(),
+        "network namespaces": network_namespaces(),
+        "loop devices": loops(),
+        "directories": directories(state),
+    }
+
+
+def difference(before, after):
+    """What is there after and was not before; empty is clean."""
+    left = {name: sorted(after[name] - before[name]) for name in before}
+    return {name: items for name, items in left.items() if items}
