@@ -22,18 +22,39 @@ fn output_and_exit_are_those_of_the_script() {
 }
 
 #[test]
+fn a_kill_that_the_kernel_counted_is_want_of_memory() {
+    let agent = Agent::start();
+    let stream = agent.open("sleep 0.3; kill -KILL $$", None);
+    agent.count_oom_kill();
+    assert_eq!(stream.collect().end(), End::Oom);
+    assert_eq!(agent.run("kill -KILL $$").end(), End::Signaled { signal: 9 }, "that count is an old one");
+}
+
+#[test]
+fn orphans_go_to_the_init_and_the_agent_ends_with_it() {
+    let agent = Agent::start();
+    let orphans = "for i in $(seq 20); do (setsid true &); done; sleep 0.2; echo $$";
+    assert_eq!(agent.run(orphans).end(), End::Exited { code: 0 });
+    let children = agent.children();
+    assert_eq!(children.len(), 1, "the init alone: the agent reaped its own");
+    let init = bulkhead_sys::pidfd::open(children[0]).unwrap();
+    bulkhead_sys::pidfd::signal(std::os::fd::AsFd::as_fd(&init), libc::SIGKILL).unwrap();
+    agent.wait_until_ended();
+}
+
+#[test]
 fn a_command_has_a_tenants_rights_and_nothing_else_of_the_agents() {
     let agent = Agent::start();
     let ran = agent
         .run("echo $LAUNCH$BULKHEAD_LAUNCH-$HOME-$PWD; id -u; umask; ulimit -n; ls /proc/self/fd | wc -l");
     // Four: standard streams and the directory that ls reads.
     assert_eq!(ran.stdout(), "-/root-/root\n0\n0022\n512\n4\n");
-    let status = agent.run("cat /proc/self/oom_score_adj; grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status");
+    let status = agent.run("cat /proc/self/oom_score_adj; grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status");
     let tenant = format!("{:016x}", bulkhead_sys::caps::TENANT);
     let none = format!("{:016x}", 0);
     let expected = format!(
         "600\nCapInh:\t{none}\nCapPrm:\t{tenant}\nCapEff:\t{tenant}\nCapBnd:\t{tenant}\nCapAmb:\t{none}\n\
-         NoNewPrivs:\t1\nSeccomp:\t2\n"
+         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n"
     );
     assert_eq!(status.stdout(), expected);
 }

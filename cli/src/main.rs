@@ -10,14 +10,25 @@ mod reaper;
 mod runtime;
 mod serve;
 
-use args::{Command, Cli};
+use args::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     process::log_to_stderr();
-    let done = match cli.command {
+    let done = process::unblock_signals().and_then(|()| run(cli.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            process::exit_code(&error)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Runtime(flags) => runtime::run(&flags),
         Command::Gateway(flags) => gateway::run(&flags),
@@ -25,12 +36,5 @@ fn main() -> ExitCode {
         Command::Purge(state) => purge::run(&state.state_dir),
         Command::Org(command) => admin::org(&command),
         Command::Key(command) => admin::key(&command),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            process::exit_code(&error)
-        }
     }
 }

@@ -43,6 +43,11 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Takes every signal again: a child inherits what the supervisor or the runtime blocks for its own loop.
+pub(crate) fn unblock_signals() -> anyhow::Result<()> {
+    nix::sys::signal::SigSet::all().thread_unblock().context("unblock signals")
+}
+
 /// Logs to standard error; `BULKHEAD_LOG` sets what (default `info`).
 pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("BULKHEAD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

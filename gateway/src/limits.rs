@@ -17,8 +17,11 @@ pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 /// Bytes of a JSON body (contract, head of the page).
 pub(crate) const MAX_BODY: usize = 2 << 20;
-/// Bytes of all request bodies together that are in memory at once.
+/// Bytes up to which a body needs no place in the budget: [`MAX_CONNECTIONS`] of them are its size again.
+pub(crate) const SMALL_BODY: usize = 64 << 10;
+/// Bytes of all larger bodies together that are being read.
 pub(crate) const BODY_BUDGET: usize = 256 << 20;
+const _: () = assert!(SMALL_BODY * MAX_CONNECTIONS <= BODY_BUDGET);
 /// Nesting of a JSON body: ours never go deeper than 3.
 pub(crate) const MAX_JSON_DEPTH: usize = 32;
 /// Values in one JSON body, so that parsing stays below 50 ms.

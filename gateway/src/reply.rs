@@ -126,3 +126,31 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 pub(crate) fn refuse(error: &ApiError) -> Reply {
     json(error.status, &Refusal { error: &error.message })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent_client::{Budget, Collected};
+    use crate::service::exec::{Finish, Outcome};
+    use bulkhead_protocol::agent::Usage;
+    use http_body_util::BodyExt;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_wait_is_filled_with_spaces() {
+        let work = async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            let collected = Collected::new(&Budget::default());
+            Pieces::new(Outcome {
+                stdout: collected.stdout,
+                stderr: collected.stderr,
+                finish: Finish::Gone,
+                usage: Usage { cpu_ms: None, wall_ms: 0, peak_memory_bytes: None },
+                output_open: false,
+            })
+        };
+        let bytes = ReplyBody::waiting(work).collect().await.unwrap().to_bytes();
+        assert!(bytes.starts_with(b"   {\"status\":\"success\""), "{bytes:?}");
+        assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
+    }
+}

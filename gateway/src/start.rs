@@ -131,7 +131,11 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         store,
     });
     reconcile::load(&app, app.store.sandboxes().await?);
-    reconcile::insist(Arc::clone(&app)).await;
+    let compared = tokio::time::timeout(limits::START_PATIENCE, reconcile::insist(Arc::clone(&app)));
+    if compared.await.is_err() {
+        tracing::warn!("serving before the runtime's list was read");
+        tokio::spawn(reconcile::insist(Arc::clone(&app)));
+    }
     tokio::spawn(reconcile::watch(Arc::clone(&app), notices));
     first::key(&app, &config.state_dir.join("api-key")).await?;
     Ok(app)

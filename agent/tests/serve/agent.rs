@@ -5,9 +5,11 @@ use bulkhead_protocol::agent::{
     StartFailure, StartFailureKind,
 };
 use bulkhead_protocol::frame::{Decoder, FrameType};
-use bulkhead_sys::call::exec::Strings;
+use bulkhead_sys::call::exec::{Strings, namespace};
+use bulkhead_sys::call::process::{CapSets, Ids};
 use bulkhead_sys::op::Op;
-use bulkhead_sys::{fd, pidfd, spawn};
+use bulkhead_sys::seccomp::{Profile, compile};
+use bulkhead_sys::{caps, fd, pidfd, spawn};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,8 +21,10 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The agent's id in a sandbox; here it is one of the host's, with nothing of its own.
+const AGENT_ID: u32 = 65_533;
 
-pub struct Agent {
+pub(crate) struct Agent {
     group: PathBuf,
     socket: PathBuf,
     oom: PathBuf,
@@ -29,38 +33,38 @@ pub struct Agent {
 }
 
 /// An answer under way.
-pub struct Streaming {
+pub(crate) struct Streaming {
     body: BufReader<UnixStream>,
     decoder: Decoder,
 }
 
 /// An execution that ended.
-pub struct Ran {
+pub(crate) struct Ran {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     ended: Ended,
 }
 
 impl Ran {
-    pub fn stdout(&self) -> &str {
+    pub(crate) fn stdout(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
-    pub fn stderr(&self) -> &str {
+    pub(crate) fn stderr(&self) -> &str {
         std::str::from_utf8(&self.stderr).unwrap()
     }
 
-    pub fn ended(&self) -> &Ended {
+    pub(crate) fn ended(&self) -> &Ended {
         &self.ended
     }
 
-    pub fn end(&self) -> End {
+    pub(crate) fn end(&self) -> End {
         self.ended.end
     }
 }
 
 impl Agent {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("agent-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let group = v2_tree().join(&name);
@@ -73,15 +77,15 @@ impl Agent {
     }
 
     /// Runs a script to its end.
-    pub fn run(&self, script: &str) -> Ran {
+    pub(crate) fn run(&self, script: &str) -> Ran {
         self.run_for(script, None)
     }
 
-    pub fn run_for(&self, script: &str, timeout_ms: Option<u64>) -> Ran {
+    pub(crate) fn run_for(&self, script: &str, timeout_ms: Option<u64>) -> Ran {
         self.open(script, timeout_ms).collect()
     }
 
-    pub fn open(&self, script: &str, timeout_ms: Option<u64>) -> Streaming {
+    pub(crate) fn open(&self, script: &str, timeout_ms: Option<u64>) -> Streaming {
         let spec = ExecutionSpec { script: script.to_owned(), env: Vec::new(), cwd: None, timeout_ms };
         let (status, body) = self.post(&spec);
         assert_eq!(status, 200);
@@ -89,7 +93,7 @@ impl Agent {
     }
 
     /// Why a script does not run.
-    pub fn fail(&self, script: &str, cwd: Option<&str>, env: &[(&str, &str)]) -> StartFailureKind {
+    pub(crate) fn fail(&self, script: &str, cwd: Option<&str>, env: &[(&str, &str)]) -> StartFailureKind {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let cwd = cwd.map(str::to_owned);
         let spec = ExecutionSpec { script: script.to_owned(), env, cwd, timeout_ms: None };
@@ -100,12 +104,12 @@ impl Agent {
         serde_json::from_str::<StartFailure>(&text).unwrap().kind
     }
 
-    pub fn leaves(&self) -> usize {
+    pub(crate) fn leaves(&self) -> usize {
         let entries = std::fs::read_dir(&self.group).unwrap();
         entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
     }
 
-    pub fn wait_until_empty(&self) {
+    pub(crate) fn wait_until_empty(&self) {
         let begun = Instant::now();
         while self.leaves() > 0 {
             assert!(begun.elapsed() < PATIENCE, "leaves are left");
@@ -113,7 +117,29 @@ impl Agent {
         }
     }
 
-    pub fn peak_memory_kib(&self) -> u64 {
+    /// Adds to what the sandbox's counter of out-of-memory kills says.
+    pub(crate) fn count_oom_kill(&self) {
+        std::fs::write(&self.oom, "oom_kill 1\n").unwrap();
+    }
+
+    /// Processes of the agent's pid namespace that are direct children of the agent.
+    pub(crate) fn children(&self) -> Vec<i32> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid);
+        let text = std::fs::read_to_string(path).unwrap();
+        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Waits until the agent ended by itself.
+    pub(crate) fn wait_until_ended(&self) {
+        let begun = Instant::now();
+        // A zombie, since nobody waited for it yet.
+        while !std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap().contains(") Z ") {
+            assert!(begun.elapsed() < PATIENCE, "the agent lives");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
@@ -158,7 +184,7 @@ impl Drop for Agent {
 
 impl Streaming {
     /// The next frame; `None` at the end of the body.
-    pub fn next_frame(&mut self) -> Option<(FrameType, Vec<u8>)> {
+    pub(crate) fn next_frame(&mut self) -> Option<(FrameType, Vec<u8>)> {
         loop {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
                 return Some((frame.kind, frame.payload.to_vec()));
@@ -175,7 +201,7 @@ impl Streaming {
         }
     }
 
-    pub fn collect(mut self) -> Ran {
+    pub(crate) fn collect(mut self) -> Ran {
         let (mut stdout, mut stderr, mut ended) = (Vec::new(), Vec::new(), None);
         assert_eq!(self.next_frame().unwrap().0, FrameType::Started);
         while let Some((kind, payload)) = self.next_frame() {
@@ -203,33 +229,47 @@ fn v2_tree() -> &'static Path {
     trees.into_iter().find(|tree| tree.join("cgroup.procs").exists()).expect("a v2 cgroup tree")
 }
 
-/// Starts the program as a launch does, as far as its descriptors and environment go.
+/// Starts the program as a launch does, in all but mounts and user namespace: PID 1 of a pid namespace, with an
+/// inner init, as an id of its own with the agent's capabilities, under the agent's filter.
 fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
     let listener = fd::high(&UnixListener::bind(socket).unwrap()).unwrap();
     let directory = fd::high(&File::open(group).unwrap()).unwrap();
     let counter = fd::high(&File::open(oom).unwrap()).unwrap();
     let null = fd::high(&File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
     let program = fd::high(&File::open(env!("CARGO_BIN_EXE_bulkhead-agent")).unwrap()).unwrap();
+    for owned in [group, &group.join("cgroup.procs")] {
+        std::os::unix::fs::chown(owned, Some(AGENT_ID), Some(AGENT_ID)).unwrap();
+    }
     let text = |text: &str| CString::new(text).unwrap();
+    let execute = |mode: &str| Op::ExecuteFile {
+        file: program.as_fd(),
+        argv: Strings::new(vec![text("bulkhead-agent"), text(mode)]),
+        envp: Strings::new(vec![text(&format!("{LAUNCH_ENV}=1")), text(&format!("{OPEN_FILES_ENV}=512"))]),
+    };
+    let filter = compile(Profile::Agent);
+    let ids = Ids::all(AGENT_ID);
+    let sets = CapSets { effective: caps::AGENT, permitted: caps::AGENT, inheritable: caps::AGENT };
     let ops = [
-        Op::DieWithParent,
         Op::Place(null.as_fd(), 0),
         Op::Place(null.as_fd(), 1),
+        Op::Place(null.as_fd(), 2),
+        Op::ForkInit(vec![Op::CloseOnExecFrom(3), Op::Ready, execute("init")]),
         Op::Place(listener.as_fd(), LISTEN_FD),
         Op::Place(directory.as_fd(), CGROUP_FD),
         Op::Place(counter.as_fd(), OOM_FD),
         Op::CloseOnExecFrom(OOM_FD + 1),
         Op::ChangeDirectory(text("/")),
-        Op::ExecuteFile {
-            file: program.as_fd(),
-            argv: Strings::new(vec![text("bulkhead-agent"), text("serve")]),
-            envp: Strings::new(vec![
-                text(&format!("{LAUNCH_ENV}=1")),
-                text(&format!("{OPEN_FILES_ENV}=512")),
-            ]),
-        },
+        Op::KeepCapabilities,
+        Op::SetBoundingSet(caps::AGENT),
+        Op::SetIds(ids, ids),
+        Op::SetCapabilities(sets),
+        Op::SetAmbient(caps::AGENT),
+        Op::DieWithParent,
+        Op::NoNewPrivileges,
+        Op::Filter(&filter),
+        execute("serve"),
     ];
-    let child = spawn::spawn(&ops, 0, Some(directory.as_fd())).unwrap();
+    let child = spawn::spawn(&ops, namespace::PID, Some(directory.as_fd())).unwrap();
     match child.wait_for_exec().unwrap() {
         spawn::Outcome::Executed { pid, pidfd } => (pid, pidfd),
         failed @ spawn::Outcome::Failed { .. } => panic!("{failed:?}"),

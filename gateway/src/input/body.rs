@@ -1,5 +1,6 @@
-//! Reads a request's body. Room for it is reserved before the first byte, so that many large bodies at once
-//! wait for one another instead of filling the memory.
+//! Reads a request's body. A small one is just read: all of them together are bounded by the connections. Room
+//! for a large one is reserved first, so that many at once wait for one another instead of filling the memory,
+//! and a client that holds large ones back delays no small one.
 
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
@@ -9,7 +10,7 @@ use hyper::body::{Body, Incoming};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Bytes of all bodies that are being read or looked at, counted in KiB.
+/// Bytes of all large bodies that are being read or looked at, counted in KiB.
 #[derive(Debug)]
 pub(crate) struct BodyBudget(Arc<Semaphore>);
 
@@ -37,15 +38,20 @@ async fn collect(mut body: Incoming, budget: &BodyBudget) -> ApiResult<Vec<u8>> 
     }
     let room = hint.upper().unwrap_or(most).min(most).div_ceil(1 << 10);
     let room = u32::try_from(room).unwrap_or(u32::MAX);
-    let _room = budget.0.acquire_many(room).await.map_err(ApiError::internal)?;
+    let mut reserved = None;
     let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::bad_request("body: ended early or is malformed"))?;
         let Ok(data) = frame.into_data() else { continue };
-        if all.len() + data.len() > limits::MAX_BODY {
+        let length = all.len() + data.len();
+        if length > limits::MAX_BODY {
             return Err(too_large());
+        }
+        if length > limits::SMALL_BODY && reserved.is_none() {
+            reserved = Some(budget.0.acquire_many(room).await.map_err(ApiError::internal)?);
         }
         all.extend_from_slice(&data);
     }
+    drop(reserved);
     Ok(all)
 }

@@ -31,7 +31,11 @@ impl Agent {
                 kept.lock().unwrap().push(stream.try_clone().unwrap());
                 let image = image.clone();
                 // A broken pipe is the gateway giving up, which is what most of this is for.
-                std::thread::spawn(move || serve(stream, &image).unwrap_or_default());
+                std::thread::spawn(move || {
+                    let close = stream.try_clone().unwrap();
+                    serve(stream, &image).unwrap_or_default();
+                    close.shutdown(Shutdown::Both).unwrap_or_default();
+                });
             }
         });
         Self { path, lives: AtomicBool::new(true), connections }

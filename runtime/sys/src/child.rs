@@ -204,11 +204,11 @@ fn hide_directory(path: &CStr) -> Result<(), Errno> {
     nix::mount::mount(Some(c"none"), path, Some(c"tmpfs"), flags, Some(c"size=4k,nr_inodes=2,mode=0555"))
 }
 
+/// By mount(2) and not by open_tree(2): a detached copy counts as a mount namespace, of which the user namespace
+/// may have none any more when this runs.
 fn make_read_only(path: &CStr) -> Result<(), Errno> {
-    let here = find(path)?;
-    let copy = mount::open_tree(here.as_fd(), c"", mount::Depth::All)?;
-    mount::set_attributes(copy.as_fd(), mount::attr::RDONLY, 0, None, mount::Depth::All)?;
-    mount::attach(copy.as_fd(), here.as_fd())
+    nix::mount::mount(Some(path), path, None::<&CStr>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&CStr>)?;
+    mount::set_attributes(find(path)?.as_fd(), mount::attr::RDONLY, 0, None, mount::Depth::All)
 }
 
 fn set_bounding_set(keep: u64) -> Result<(), Errno> {

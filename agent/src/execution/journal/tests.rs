@@ -86,10 +86,11 @@ fn byte_at(offset: u64) -> u8 {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn offsets_are_exact_and_the_budget_is_kept(
         keeps in prop::array::uniform3(prop_oneof![Just(Keep::UntilRead), Just(Keep::Newest)]),
-        acts in prop::collection::vec(act(), 0..200),
+        acts in prop::collection::vec(act(), 0..100),
     ) {
         let budget = Rc::new(Budget::default());
         let mut journals = keeps.map(|keep| Journal::new(keep, Rc::clone(&budget)));
