@@ -10,7 +10,7 @@
 //!
 //! One task drives each execution from [`Executions::start`] to the removal of its leaf, and nothing ever drops
 //! that task: so every process is reaped and every leaf removed, whoever goes away. The answer's body talks to
-//! it through a [`Link`](link::Link).
+//! it through a [`Link`].
 
 mod end;
 mod journal;

@@ -4,6 +4,7 @@
 //! its pidfd, and never by "any child": nobody waits for a process that another waits for.
 
 use crate::watch::watch;
+use bulkhead_sys::call::process::{Dumpable, set_dumpable};
 use bulkhead_sys::{Error, pidfd};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -21,12 +22,13 @@ const AGENT_PID: u32 = 1;
 
 /// The life of the init: reaps whatever the kernel hands to it.
 ///
+/// Not dumpable first: tenant root can take this process's id, and would then own its memory through /proc.
 /// `SIGCHLD` is blocked, not ignored, so that it stays pending from the moment on: none is missed between the
 /// last look and the wait.
 pub(crate) fn reap_for_ever() -> ExitCode {
     let mut child_ended = SigSet::empty();
     child_ended.add(Signal::SIGCHLD);
-    if child_ended.thread_block().is_err() {
+    if set_dumpable(Dumpable::No).is_err() || child_ended.thread_block().is_err() {
         return ExitCode::FAILURE;
     }
     loop {

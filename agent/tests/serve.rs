@@ -1,7 +1,8 @@
 //! The real program in a cgroup of its own, driven over its socket. Needs root and a v2 cgroup tree; without
 //! them these tests fail, they are never skipped.
 //!
-//! What the launch adds (namespaces, another id, the agent's own filter) is tested with the whole system.
+//! What a launch does to credentials, filter and pid namespaces is done here too; mounts, the user namespace and
+//! the limits are tested with the whole system.
 
 #[path = "serve/agent.rs"]
 mod agent;
@@ -113,7 +114,7 @@ fn a_closed_connection_kills_even_a_command_that_is_blocked_on_its_reader() {
 #[test]
 fn a_slow_reader_loses_nothing() {
     let agent = Agent::start();
-    let mut stream = agent.open("seq 1 300000; seq 1 100000 >&2", None);
+    let stream = agent.open("seq 1 300000; seq 1 100000 >&2", None);
     std::thread::sleep(Duration::from_millis(300));
     let ran: Ran = stream.collect();
     let numbers = |to: u32| (1..=to).map(|number| format!("{number}\n")).collect::<String>();

@@ -35,7 +35,8 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<()> {
 }
 
 fn run_dir(state: &StateDir) -> anyhow::Result<PathBuf> {
-    run_dir_of(&state.state_dir)?.ok_or_else(|| no_server(anyhow!("{} holds no instance", state.state_dir.display())))
+    run_dir_of(&state.state_dir)?
+        .ok_or_else(|| no_server(anyhow!("{} holds no instance", state.state_dir.display())))
 }
 
 fn explained(error: ClientError) -> anyhow::Error {

@@ -196,7 +196,8 @@ fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
 
 /// The uid of a named user, which must exist; without a name the usual user or a fixed number.
 fn gateway_uid(name: Option<&str>) -> anyhow::Result<u32> {
-    let find = |name: &str| nix::unistd::User::from_name(name).with_context(|| format!("look up user {name}"));
+    let find =
+        |name: &str| nix::unistd::User::from_name(name).with_context(|| format!("look up user {name}"));
     let uid = match name {
         Some(name) => find(name)?.with_context(|| format!("gateway-user: no user {name}"))?.uid.as_raw(),
         None => find(args_default::GATEWAY_USER)?.map_or(args_default::GATEWAY_UID, |user| user.uid.as_raw()),

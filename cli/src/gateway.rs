@@ -29,7 +29,9 @@ fn drop_privileges(settings: &Settings) -> anyhow::Result<()> {
         nix::unistd::setresgid(gid, gid, gid).context("setresgid")?;
         nix::unistd::setresuid(uid, uid, uid).context("setresuid")?;
     }
-    for set in [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective, caps::CapSet::Permitted] {
+    for set in
+        [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective, caps::CapSet::Permitted]
+    {
         caps::clear(None, set).with_context(|| format!("empty the {set:?} set"))?;
     }
     nix::sys::prctl::set_no_new_privs().context("set no_new_privs")?;

@@ -21,7 +21,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let agent = std::fs::read(&settings.agent)
         .with_context(|| format!("read the agent {}", settings.agent.display()))
         .context(Refusal)?;
-    let instance = Instance::open(&settings.state_dir, &settings.run_dir, settings.gateway_uid).map_err(refused)?;
+    let instance =
+        Instance::open(&settings.state_dir, &settings.run_dir, settings.gateway_uid).map_err(refused)?;
     let roots = ImageRoots::open(&settings)?;
     let config = server::Config {
         agent,

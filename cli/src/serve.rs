@@ -46,7 +46,9 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
                     {
                         let name = half.name();
                         stop(&mut halves, &settings)?;
-                        return Err(anyhow!("the {name} cannot work on this host as configured").context(Refusal));
+                        return Err(
+                            anyhow!("the {name} cannot work on this host as configured").context(Refusal)
+                        );
                     }
                 }
             }
@@ -117,7 +119,8 @@ fn stop(halves: &mut [Half; 2], settings: &Settings) -> anyhow::Result<()> {
 
 fn say_what_is_left(settings: &Settings) {
     let Ok(entries) = std::fs::read_dir(settings.run_dir.join("intents")) else { return };
-    let records = entries.flatten().filter(|entry| entry.path().extension().is_some_and(|kind| kind == "json"));
+    let records =
+        entries.flatten().filter(|entry| entry.path().extension().is_some_and(|kind| kind == "json"));
     match records.count() {
         0 => {}
         count => eprintln!("{count} sandboxes live on; the next start with the same directories adopts them"),

@@ -1,5 +1,5 @@
-//! The socket of the host's administrator: organisations and keys. It answers the host's root and nobody else,
-//! by what the kernel says of the peer.
+//! The socket of the host's administrator: organisations and keys. It answers the host's root and nobody
+//! else, by what the kernel says of the peer.
 
 pub mod client;
 mod handler;

@@ -1,5 +1,5 @@
-//! The gateway's side of an agent. The agent is the sandbox's own and may be hostile: every wait has a deadline,
-//! every length a bound, every value is parsed and rebuilt.
+//! The gateway's side of an agent. The agent is the sandbox's own and may be hostile: every wait has a
+//! deadline, every length a bound, every value is parsed and rebuilt.
 //!
 //! Must never put a byte of an agent into a header, a status line or a log, and never send it a descriptor.
 
@@ -65,8 +65,8 @@ impl AgentClient {
         if json::<Hello>(&answer)? == hello { Ok(()) } else { Err(AgentError::Stranger) }
     }
 
-    /// Runs one program and collects what it writes into `collected`, which keeps it also when this fails or is
-    /// dropped. Dropping it ends the program.
+    /// Runs one program and collects what it writes into `collected`, which keeps it also when this fails or
+    /// is dropped. Dropping it ends the program.
     pub(crate) async fn execute(
         &self,
         id: &SandboxId,

@@ -1,5 +1,5 @@
-//! What clients see: the JSON of answers and requests, and its OpenAPI. Field names and types are the contract's;
-//! nothing else of the gateway is ever serialised to a client.
+//! What clients see: the JSON of answers and requests, and its OpenAPI. Field names and types are the
+//! contract's; nothing else of the gateway is ever serialised to a client.
 
 mod exec;
 pub(crate) mod openapi;

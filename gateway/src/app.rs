@@ -5,6 +5,7 @@ use crate::auth::Keys;
 use crate::input::BodyBudget;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::routes::system::Pulse;
 use crate::runtime_client::RuntimeClient;
 use crate::store::Store;
 
@@ -21,4 +22,5 @@ pub(crate) struct App {
     pub(crate) output: Budget,
     pub(crate) bodies: BodyBudget,
     pub(crate) metrics: Metrics,
+    pub(crate) pulse: Pulse,
 }

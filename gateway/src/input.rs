@@ -1,5 +1,6 @@
-//! Bodies of clients, from bytes to values whose fields can be asked for by name. Every refusal names the field;
-//! none repeats what a library said. Must never guess: a value of another type is an error, not a default.
+//! Bodies of clients, from bytes to values whose fields can be asked for by name. Every refusal names the
+//! field; none repeats what a library said. Must never guess: a value of another type is an error, not a
+//! default.
 
 mod body;
 mod fields;

@@ -1,8 +1,9 @@
 //! The gateway: HTTP for clients, a packet socket to the privileged runtime, a unix socket to each agent.
 //!
-//! It runs as an unprivileged user. It never makes a namespace, a mount or a cgroup, and believes nothing that an
-//! agent says. One request: `server` (connection) → `pipeline` (the fixed order) → `routes` (HTTP to domain and
-//! back) → `service` (the order of effects) → `registry`, `store`, `runtime_client`, `agent_client`.
+//! It runs as an unprivileged user. It never makes a namespace, a mount or a cgroup, and believes nothing
+//! that an agent says. One request: `server` (connection) → `pipeline` (the fixed order) → `routes` (HTTP to
+//! domain and back) → `service` (the order of effects) → `registry`, `store`, `runtime_client`,
+//! `agent_client`.
 
 pub mod admin;
 mod agent_client;

@@ -1,5 +1,5 @@
-//! Every bound of the gateway, with its unit and its reason. Whatever a client, an agent or a runtime can make
-//! grow is held by a number of this file; no other file may type one.
+//! Every bound of the gateway, with its unit and its reason. Whatever a client, an agent or a runtime can
+//! make grow is held by a number of this file; no other file may type one.
 
 use std::time::Duration;
 
@@ -7,8 +7,6 @@ use std::time::Duration;
 pub(crate) const MAX_CONNECTIONS: usize = 4096;
 /// Bytes of a request line and its headers.
 pub(crate) const MAX_HEADER_BYTES: usize = 32 << 10;
-/// Headers of one request.
-pub(crate) const MAX_HEADERS: usize = 100;
 /// From the first wait for a request to the end of its headers; also how long a kept connection may idle.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A whole JSON body must have come by then.
@@ -34,6 +32,14 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts of the above.
 pub(crate) const START_PAUSE: Duration = Duration::from_millis(50);
+
+/// An answer of `/healthz` is good for so long: anybody may ask, and each asks the runtime.
+pub(crate) const HEALTH_AGE: Duration = Duration::from_millis(500);
+
+/// The store's log is moved into its file when nothing was asked for so long.
+pub(crate) const STORE_IDLE: Duration = Duration::from_millis(200);
+/// Or after so many jobs, of about 20 KiB of log each.
+pub(crate) const STORE_JOBS: u32 = 2000;
 
 /// Sandboxes that the gateway keeps at once: as many as a host has id ranges.
 pub(crate) const MAX_SANDBOXES: usize = 4093;

@@ -1,5 +1,6 @@
 //! What happens to every request, in one order: request id → shape of the request → route → authentication →
-//! handler → one place that makes errors into answers. Authentication comes before the first byte of the body.
+//! handler → one place that makes errors into answers. Authentication comes before the first byte of the
+//! body.
 
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};

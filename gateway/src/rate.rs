@@ -1,4 +1,5 @@
-//! Log lines that a client or a sandbox can cause are let through at a bounded rate, and say how many were not.
+//! Log lines that a client or a sandbox can cause are let through at a bounded rate, and say how many were
+//! not.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

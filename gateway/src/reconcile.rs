@@ -1,5 +1,5 @@
-//! Compares the two truths: what the runtime has, and what the store says. The runtime is right about what runs,
-//! the store about what may. Must never remove what only the runtime knows: that is reported.
+//! Compares the two truths: what the runtime has, and what the store says. The runtime is right about what
+//! runs, the store about what may. Must never remove what only the runtime knows: that is reported.
 
 use crate::app::App;
 use crate::error::chain;

@@ -1,5 +1,5 @@
-//! All sandboxes of this gateway, in memory: an exec must not wait for a disk. Loaded from the store at start,
-//! changed by one state machine (`machine`), looked at under the organisation that asks.
+//! All sandboxes of this gateway, in memory: an exec must not wait for a disk. Loaded from the store at
+//! start, changed by one state machine (`machine`), looked at under the organisation that asks.
 //!
 //! Must never hold its lock across an await, and never hand out a sandbox of another organisation.
 

@@ -95,7 +95,7 @@ impl Body for ReplyBody {
 /// An answer of every route.
 pub(crate) type Reply = Response<ReplyBody>;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer with this body.
 pub(crate) fn with(status: StatusCode, content_type: HeaderValue, body: ReplyBody) -> Reply {

@@ -1,5 +1,5 @@
-//! The route table, and what every handler gets. A path is looked up here, before authentication: what exists is
-//! public (the OpenAPI says it), whose it is is not.
+//! The route table, and what every handler gets. A path is looked up here, before authentication: what exists
+//! is public (the OpenAPI says it), whose it is is not.
 
 pub(crate) mod exec;
 pub(crate) mod sandboxes;

@@ -1,5 +1,5 @@
-//! The gateway's side of the runtime's socket: many calls under way over one seqpacket connection, which is made
-//! again when it breaks. Who calls while it is away waits a little.
+//! The gateway's side of the runtime's socket: many calls under way over one seqpacket connection, which is
+//! made again when it breaks. Who calls while it is away waits a little.
 //!
 //! Must never guess an outcome: a call whose answer was lost is an error, and its caller asks for a destroy.
 
@@ -56,8 +56,8 @@ pub(crate) struct RuntimeClient {
 impl RuntimeClient {
     /// Starts to hold a connection to `<run-dir>/runtime.sock`.
     ///
-    /// The notices are unbounded because the reader must never wait for who handles them; the runtime, which is
-    /// trusted, sends one for each death.
+    /// The notices are unbounded because the reader must never wait for who handles them; the runtime, which
+    /// is trusted, sends one for each death.
     pub(crate) fn start(run_dir: Arc<Directory>) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let (published, link) = watch::channel(None);
         let (notices, received) = mpsc::unbounded_channel();

@@ -1,5 +1,5 @@
-//! Accepting and serving connections. Ours, because a ready-made one has no time limit for headers, no bound of
-//! connections, and spins when descriptors run out.
+//! Accepting and serving connections. Ours, because a ready-made one has no time limit for headers, no bound
+//! of connections, and spins when descriptors run out.
 
 mod patient;
 
@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use patient::Patient;
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -95,8 +96,12 @@ impl Connections {
     }
 }
 
-/// After a failed accept, most often for want of descriptors.
-pub(crate) async fn pause(error: &std::io::Error) {
+/// After a failed accept: at once where only that connection failed, later where descriptors or memory did.
+pub(crate) async fn pause(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        return;
+    }
     if let Some(held_back) = ACCEPTS.permit() {
         tracing::warn!(%error, held_back, "a connection was not accepted");
     }
@@ -117,7 +122,6 @@ pub(crate) async fn serve(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_TIMEOUT)
-        .max_headers(limits::MAX_HEADERS)
         .max_header_size(limits::MAX_HEADER_BYTES)
         .max_buf_size(2 * limits::MAX_HEADER_BYTES);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));

@@ -1,5 +1,5 @@
-//! From a configuration to a serving gateway, and back to nothing. The order is the one of the design: runtime,
-//! store, comparison of both, first key, listeners.
+//! From a configuration to a serving gateway, and back to nothing. The order is the one of the design:
+//! runtime, store, comparison of both, first key, listeners.
 
 mod first;
 
@@ -18,6 +18,7 @@ use crate::pipeline::{self, Numbers};
 use crate::reconcile;
 use crate::registry::Registry;
 use crate::reply::{self, Reply, ReplyBody};
+use crate::routes::system::Pulse;
 use crate::runtime_client::{Notice, RuntimeClient};
 use crate::server::{Connections, Handler, Phase};
 use crate::store::Store;
@@ -128,6 +129,7 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         output: Budget::default(),
         bodies: BodyBudget::default(),
         metrics: Metrics::new(),
+        pulse: Pulse::default(),
         store,
     });
     reconcile::load(&app, app.store.sandboxes().await?);

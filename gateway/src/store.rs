@@ -1,5 +1,5 @@
-//! What must survive a restart: organisations, keys, sandboxes. One thread owns the SQLite file; everybody else
-//! asks it through an async interface that speaks domain types, so that another engine can follow.
+//! What must survive a restart: organisations, keys, sandboxes. One thread owns the SQLite file; everybody
+//! else asks it through an async interface that speaks domain types, so that another engine can follow.
 //!
 //! Must never be on the path of an exec, and no SQL stands outside `store/`.
 
@@ -11,9 +11,10 @@ mod settings;
 pub(crate) use keys::{KeyRow, Owner};
 pub(crate) use sandboxes::{Row, Status};
 
+use crate::limits;
 use rusqlite::Connection;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use tokio::sync::oneshot;
 
 /// What goes wrong with the store.
@@ -88,22 +89,19 @@ impl Store {
     /// Opens or makes the database and brings it to our version.
     pub(crate) fn open(path: &Path) -> StoreResult<Self> {
         let mut connection = Connection::open(path).doing("open the database")?;
-        // No flush on the path: after a power cut the kernel's state is gone too, and WAL keeps the file whole.
+        // No flush on the path: after a power cut the kernel's state is gone too, and WAL keeps the file
+        // whole.
         connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;
-                 PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;",
+                 PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0;",
             )
             .doing("configure the database")?;
         migrate::run(&mut connection)?;
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || {
-                for job in queue {
-                    job(&mut connection);
-                }
-            })
+            .spawn(move || write(&mut connection, &queue))
             .map_err(StoreError::Thread)?;
         Ok(Self { jobs })
     }
@@ -129,6 +127,33 @@ impl Store {
         })
         .await
         .map(drop)
+    }
+}
+
+/// The writer's thread. Moving the log into the file flushes the disk, so it is done when nobody waits, or when
+/// the log would become too long.
+fn write(connection: &mut Connection, queue: &mpsc::Receiver<Job>) {
+    let mut jobs = 0;
+    loop {
+        let next = match jobs {
+            0 => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            _ => queue.recv_timeout(limits::STORE_IDLE),
+        };
+        let idle = match next {
+            Ok(job) => {
+                job(connection);
+                jobs += 1;
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => true,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if idle || jobs >= limits::STORE_JOBS {
+            jobs = 0;
+            if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE);") {
+                tracing::warn!(%error, "the store's log was not moved into its file");
+            }
+        }
     }
 }
 

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn unknown_calls_and_fields_are_refused() {
-        for text in [r#"{"seq":1,"call":{"mount":{}}}"#, r#"{"seq":1,"call":{"hello":{"protocol":1,"x":2}}}"#] {
+        for text in [r#"{"seq":1,"call":{"mount":{}}}"#, r#"{"seq":1,"call":{"hello":{"protocol":1,"x":2}}}"#]
+        {
             assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
         }
     }

@@ -116,7 +116,11 @@ impl Disks {
     /// As getdents(2).
     pub fn list(&self) -> Result<Vec<String>> {
         let names = names(self.directory.as_fd()).doing("list disks")?;
-        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| !name.starts_with('.')).collect())
+        Ok(names
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+            .filter(|name| !name.starts_with('.'))
+            .collect())
     }
 }
 
@@ -148,7 +152,8 @@ fn delete(trash: BorrowedFd<'_>, name: &CString, moved: &mut u64) -> bulkhead_sy
         return Ok(());
     }
     let inner = below(trash, name.as_c_str())?;
-    let mut entries = Dir::from_fd(inner.try_clone().during("dup", String::new)?).during("fdopendir", String::new)?;
+    let mut entries =
+        Dir::from_fd(inner.try_clone().during("dup", String::new)?).during("fdopendir", String::new)?;
     for entry in entries.iter() {
         let entry = entry.during("getdents", || name.to_string_lossy().into_owned())?;
         let below_name = entry.file_name();
@@ -225,8 +230,11 @@ mod tests {
         let mut at = below(store.directory.as_fd(), "a").unwrap();
         for depth in 0..2000 {
             make_directory(at.as_fd(), "deep", 0).unwrap();
-            std::os::unix::fs::symlink("/", format!("/proc/self/fd/{}/l{depth}", std::os::fd::AsRawFd::as_raw_fd(&at)))
-                .unwrap();
+            std::os::unix::fs::symlink(
+                "/",
+                format!("/proc/self/fd/{}/l{depth}", std::os::fd::AsRawFd::as_raw_fd(&at)),
+            )
+            .unwrap();
             at = below(at.as_fd(), "deep").unwrap();
         }
         store.discard("a").unwrap();

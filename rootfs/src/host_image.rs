@@ -72,7 +72,8 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files
 protocols: files\nservices: files\n";
 const PROFILE: &str = "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
 [ -n \"$BASH_VERSION\" ] && [ -f /etc/bash.bashrc ] && . /etc/bash.bashrc\n";
-const BASHRC: &str = "[ -z \"$PS1\" ] && return\nPS1='\\u@\\h:\\w# '\n[ \"$(id -u)\" -ne 0 ] && PS1='\\u@\\h:\\w$ '\n";
+const BASHRC: &str =
+    "[ -z \"$PS1\" ] && return\nPS1='\\u@\\h:\\w# '\n[ \"$(id -u)\" -ne 0 ] && PS1='\\u@\\h:\\w$ '\n";
 
 /// The skeleton's directory below `images`, made if this host's is not there yet; everything in it belongs to
 /// `owner`.

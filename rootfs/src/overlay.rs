@@ -23,7 +23,9 @@ pub(crate) enum LayerPassing {
 
 /// A detached copy of the mount that `dir` is in, rooted at `dir`, with owners translated.
 pub(crate) fn mapped(dir: BorrowedFd<'_>, map: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
-    let copy = mount::open_tree(dir, c"", Depth::One).during("open_tree", || "layer".into()).doing("copy a layer")?;
+    let copy = mount::open_tree(dir, c"", Depth::One)
+        .during("open_tree", || "layer".into())
+        .doing("copy a layer")?;
     mount::set_attributes(copy.as_fd(), attributes | attr::IDMAP, 0, Some(map.as_fd()), Depth::One)
         .during("mount_setattr", || format!("attributes {attributes:#x} and id map"))
         .doing("map the owners of a layer")?;
@@ -47,7 +49,8 @@ pub(crate) fn root(
     let upper = directory(above.as_fd(), c"upper")?;
     let work = directory(above.as_fd(), c"work")?;
     let root = make(&lower, &upper, &work, passing).doing("make the overlay")?;
-    let flags = nix::sys::statvfs::fstatvfs(&root).during("fstatvfs", || "root".into()).doing("check the overlay")?;
+    let flags =
+        nix::sys::statvfs::fstatvfs(&root).during("fstatvfs", || "root".into()).doing("check the overlay")?;
     if flags.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY) {
         return Err(Error::ReadOnlyRoot);
     }
@@ -61,7 +64,12 @@ fn directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
         .doing("open a disk")
 }
 
-fn make(lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd, passing: LayerPassing) -> bulkhead_sys::Result<OwnedFd> {
+fn make(
+    lower: &OwnedFd,
+    upper: &OwnedFd,
+    work: &OwnedFd,
+    passing: LayerPassing,
+) -> bulkhead_sys::Result<OwnedFd> {
     let fs = mount::fsopen(c"overlay").during("fsopen", || "overlay".into())?;
     let set = |key: &CStr, setting: Setting<'_>| {
         mount::configure(fs.as_fd(), key, setting)
@@ -80,7 +88,9 @@ fn make(lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd, passing: LayerPassing)
         }
     }
     // Said in full, since each default is a build option of the kernel: nothing in a layer may redirect.
-    for (key, value) in [(c"redirect_dir", c"nofollow"), (c"metacopy", c"off"), (c"index", c"off"), (c"xino", c"off")] {
+    for (key, value) in
+        [(c"redirect_dir", c"nofollow"), (c"metacopy", c"off"), (c"index", c"off"), (c"xino", c"off")]
+    {
         set(key, Setting::Text(value))?;
     }
     // Without it the end of every sandbox flushes the whole file system under the disks, neighbours' writes
@@ -90,7 +100,9 @@ fn make(lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd, passing: LayerPassing)
 }
 
 fn proc_path(fd: &OwnedFd) -> bulkhead_sys::Result<CString> {
-    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL).during("open", String::new)
+    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+        .map_err(|_| Errno::EINVAL)
+        .during("open", String::new)
 }
 
 /// Two directories in our private mount namespace where layers stand while an overlay is made of them.
@@ -107,14 +119,16 @@ struct Standing<'a>(&'a Path);
 impl Scratch {
     /// A small file system of our own, never attached where anybody else could see it.
     pub(crate) fn new(place: &Path) -> Result<Self> {
-        let fs = mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into()).doing("make scratch directories")?;
+        let fs =
+            mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into()).doing("make scratch directories")?;
         let made = mount::create(fs.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC)
             .during("fsmount", || "tmpfs".into())
             .doing("make scratch directories")?;
         // It must stand in this namespace for the layers to stand on it.
-        let over = nix::fcntl::open(place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .during("open", || place.display().to_string())
-            .doing("make scratch directories")?;
+        let over =
+            nix::fcntl::open(place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+                .during("open", || place.display().to_string())
+                .doing("make scratch directories")?;
         mount::attach(made.as_fd(), over.as_fd())
             .during("move_mount", || place.display().to_string())
             .doing("make scratch directories")?;
@@ -152,7 +166,9 @@ impl Drop for Standing<'_> {
 
 /// Which way this kernel takes layers: tried once, on empty directories.
 pub(crate) fn probe(layer: BorrowedFd<'_>) -> Result<LayerPassing> {
-    let copy = mount::open_tree(layer, c"", Depth::One).during("open_tree", || "layer".into()).doing("probe overlay")?;
+    let copy = mount::open_tree(layer, c"", Depth::One)
+        .during("open_tree", || "layer".into())
+        .doing("probe overlay")?;
     let fs = mount::fsopen(c"overlay").during("fsopen", || "overlay".into()).doing("probe overlay")?;
     Ok(match mount::configure(fs.as_fd(), c"lowerdir+", Setting::File(copy.as_fd())) {
         Ok(()) => LayerPassing::ByDescriptor,

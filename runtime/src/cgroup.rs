@@ -110,7 +110,9 @@ impl Groups {
         for path in paths {
             match std::fs::remove_dir(path.join(instance)) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                done => done.during("rmdir", || path.display().to_string()).doing("remove the instance's cgroup")?,
+                done => done
+                    .during("rmdir", || path.display().to_string())
+                    .doing("remove the instance's cgroup")?,
             }
         }
         Ok(())

@@ -7,8 +7,8 @@ use bulkhead_sys::error::Context;
 use bulkhead_sys::fd;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, recv, send, socket,
-    sockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, recv, send,
+    socket, sockopt,
 };
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -46,14 +46,17 @@ impl Template {
 
     /// A detached copy, nodes included.
     pub(crate) fn copy(&self) -> Result<OwnedFd> {
-        mount::open_tree(self.0.as_fd(), c"", Depth::All).during("open_tree", || "/dev".into()).doing("copy /dev")
+        mount::open_tree(self.0.as_fd(), c"", Depth::All)
+            .during("open_tree", || "/dev".into())
+            .doing("copy /dev")
     }
 }
 
 fn make(place: &Path) -> bulkhead_sys::Result<OwnedFd> {
     let fs = mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into())?;
     for (key, value) in [(c"size", c"64k"), (c"nr_inodes", c"64"), (c"mode", c"0755")] {
-        mount::configure(fs.as_fd(), key, mount::Setting::Text(value)).during("fsconfig", || "tmpfs".into())?;
+        mount::configure(fs.as_fd(), key, mount::Setting::Text(value))
+            .during("fsconfig", || "tmpfs".into())?;
     }
     let made = mount::create(fs.as_fd(), attr::NOSUID | attr::NOEXEC).during("fsmount", || "tmpfs".into())?;
     let over = nix::fcntl::open(place, PATH, Mode::empty()).during("open", || place.display().to_string())?;
@@ -71,14 +74,23 @@ fn make(place: &Path) -> bulkhead_sys::Result<OwnedFd> {
 fn bind_node(template: BorrowedFd<'_>, name: &str, number: (u64, u64)) -> Result<()> {
     let path = CString::new(format!("/dev/{name}")).expect("names have no NUL");
     let node = checked_node(&path, number)?;
-    let file = openat(template, name, OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o666))
-        .during("openat", || name.to_owned())
-        .doing("make a /dev")?;
-    let copy = mount::open_tree(node.as_fd(), c"", Depth::One).during("open_tree", || name.to_owned()).doing("copy a device node")?;
+    let file = openat(
+        template,
+        name,
+        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC,
+        Mode::from_bits_truncate(0o666),
+    )
+    .during("openat", || name.to_owned())
+    .doing("make a /dev")?;
+    let copy = mount::open_tree(node.as_fd(), c"", Depth::One)
+        .during("open_tree", || name.to_owned())
+        .doing("copy a device node")?;
     mount::set_attributes(copy.as_fd(), attr::NOSUID | attr::NOEXEC, 0, None, Depth::One)
         .during("mount_setattr", || name.to_owned())
         .doing("copy a device node")?;
-    mount::attach(copy.as_fd(), file.as_fd()).during("move_mount", || name.to_owned()).doing("bind a device node")
+    mount::attach(copy.as_fd(), file.as_fd())
+        .during("move_mount", || name.to_owned())
+        .doing("bind a device node")
 }
 
 /// Opens a node of the host, if it is the character device that it should be.
@@ -86,11 +98,13 @@ fn checked_node(path: &CStr, number: (u64, u64)) -> Result<OwnedFd> {
     let node = nix::fcntl::open(path, PATH, Mode::empty())
         .during("open", || path.to_string_lossy().into_owned())
         .doing("open a device node")?;
-    let meta = fstat(&node).during("fstat", || path.to_string_lossy().into_owned()).doing("check a device node")?;
+    let meta =
+        fstat(&node).during("fstat", || path.to_string_lossy().into_owned()).doing("check a device node")?;
     let is_character = SFlag::from_bits_truncate(meta.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFCHR;
     if is_character && (major(meta.st_rdev), minor(meta.st_rdev)) == number {
         return Ok(node);
     }
-    let source = bulkhead_sys::Error { call: "fstat", on: path.to_string_lossy().into_owned(), errno: Errno::ENODEV };
+    let source =
+        bulkhead_sys::Error { call: "fstat", on: path.to_string_lossy().into_owned(), errno: Errno::ENODEV };
     Err(Error::System { doing: "check a device node", source })
 }

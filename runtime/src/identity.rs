@@ -58,7 +58,8 @@ fn take(base: u32) -> Result<()> {
     process::set_ids(ids, ids).during("setresuid", || base.to_string()).doing("take the id of a range")?;
     // The change of the effective id took everything out of force. The clone needs to write to the target
     // cgroup and to the common ancestor, which belong to root: this one capability is enough for it.
-    let permitted = process::capabilities().during("capget", String::new).doing("take the id of a range")?.permitted;
+    let permitted =
+        process::capabilities().during("capget", String::new).doing("take the id of a range")?.permitted;
     let sets = CapSets { effective: caps::DAC_OVERRIDE & permitted, permitted, inheritable: 0 };
     process::set_capabilities(sets).during("capset", String::new).doing("take the id of a range")
 }

@@ -122,7 +122,8 @@ fn claimed_by(instance: &str) -> Result<Vec<Slot>> {
     for entry in fs::read_dir(CLAIMS).during("getdents", || CLAIMS.into()).doing("list id claims")? {
         let entry = entry.during("getdents", || CLAIMS.into()).doing("list id claims")?;
         let number = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        let slot = number.filter(|id| *id > FIRST_ID && id % RANGE == 0).map(|id| Slot((id - FIRST_ID) / RANGE));
+        let slot =
+            number.filter(|id| *id > FIRST_ID && id % RANGE == 0).map(|id| Slot((id - FIRST_ID) / RANGE));
         // A claim that vanished meanwhile was somebody else's.
         if let (Some(slot), Ok(owner)) = (slot, fs::read_to_string(entry.path()))
             && owner == instance

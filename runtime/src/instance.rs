@@ -102,7 +102,9 @@ fn layout(state_dir: &Path, run_dir: &Path, gateway: u32) -> Vec<(PathBuf, u32, 
 }
 
 fn name(state_dir: &Path) -> Result<String> {
-    let meta = fs::metadata(state_dir).during("stat", || state_dir.display().to_string()).doing("name the instance")?;
+    let meta = fs::metadata(state_dir)
+        .during("stat", || state_dir.display().to_string())
+        .doing("name the instance")?;
     // FNV-1a: the name has to be stable and short, not secret.
     let bytes = meta.dev().to_le_bytes().into_iter().chain(meta.ino().to_le_bytes());
     let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
@@ -131,7 +133,9 @@ fn ensure_directory(path: &Path, mode: u32, uid: u32) -> Result<()> {
 
 /// Refuses a directory of another owner, one that others may write to, and a link.
 pub(crate) fn check_directory(path: &Path, uid: u32) -> Result<()> {
-    let meta = fs::symlink_metadata(path).during("lstat", || path.display().to_string()).doing("check a directory")?;
+    let meta = fs::symlink_metadata(path)
+        .during("lstat", || path.display().to_string())
+        .doing("check a directory")?;
     let problem = |problem| Error::Directory { path: path.to_owned(), problem };
     if !meta.is_dir() {
         return Err(problem("is not a directory"));
@@ -149,7 +153,8 @@ pub(crate) fn check_directory(path: &Path, uid: u32) -> Result<()> {
 /// Refuses a parent in which others can rename what we make.
 fn check_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    let meta = fs::metadata(parent).during("stat", || parent.display().to_string()).doing("check a directory")?;
+    let meta =
+        fs::metadata(parent).during("stat", || parent.display().to_string()).doing("check a directory")?;
     if meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 {
         let problem = "is writable by others and not sticky";
         return Err(Error::Directory { path: parent.to_owned(), problem });
@@ -179,7 +184,9 @@ fn lock(state_dir: &Path, patience: Duration) -> Result<Flock<fs::File>> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).during("write", || path.display().to_string()).doing("write a file of the instance")
+    fs::write(path, bytes)
+        .during("write", || path.display().to_string())
+        .doing("write a file of the instance")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! or done twice. Undoing is one thing for all of them, the end of a sandbox (`server/ending.rs`): everything that a sandbox owns is
 //! named by its id, so undo needs no memory of how far the launch came.
 
+mod clock;
 mod order;
 
 use crate::cgroup::{Group, Groups};
@@ -19,6 +20,7 @@ use bulkhead_sys::report::{Failure, Process};
 use bulkhead_sys::seccomp::{Profile, compile};
 use bulkhead_sys::spawn::{Child, Outcome, spawn};
 use bulkhead_sys::{fd, userns};
+pub(crate) use clock::Clock;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Score that makes an agent go before the host's own daemons when the host runs out of memory.
@@ -51,7 +53,10 @@ impl Launcher {
             masks: Masks::for_this_host(),
             filter: compile(Profile::Agent),
             home: Home::remember()?,
-            open_files: limit.during("getrlimit", || "RLIMIT_NOFILE".into()).doing("read the limit of files")?.1,
+            open_files: limit
+                .during("getrlimit", || "RLIMIT_NOFILE".into())
+                .doing("read the limit of files")?
+                .1,
         })
     }
 }
@@ -164,9 +169,11 @@ impl Rooted {
         };
         let ops = order::steps(&inputs);
         let steps = Steps::of(&ops);
-        let namespaces = namespace::USER | namespace::PID | namespace::MOUNT | namespace::IPC | namespace::UTS;
+        let namespaces =
+            namespace::USER | namespace::PID | namespace::MOUNT | namespace::IPC | namespace::UTS;
         let unified = group.unified.as_fd();
-        let child = launcher.home.away(range.base, || spawn(&ops, namespaces, Some(unified)).doing("clone"))?;
+        let child =
+            launcher.home.away(range.base, || spawn(&ops, namespaces, Some(unified)).doing("clone"))?;
         drop(ops);
         Ok(Cloned { in_cgroup, range, child, go, steps })
     }
@@ -179,7 +186,9 @@ impl Cloned {
         let extent = userns::Extent { inside: 0, outside: range.base, count: range.count };
         userns::write_maps(child.pid, &[extent]).doing("write the id maps")?;
         let path = format!("/proc/{}/oom_score_adj", child.pid);
-        std::fs::write(&path, AGENT_OOM_SCORE).during("write", || path).doing("raise the agent's oom score")?;
+        std::fs::write(&path, AGENT_OOM_SCORE)
+            .during("write", || path)
+            .doing("raise the agent's oom score")?;
         nix::unistd::write(&go, b"g").during("write", || "go".into()).doing("let the child go on")?;
         Ok(Mapped { record: prepared.record, group, child, steps })
     }

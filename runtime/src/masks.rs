@@ -63,7 +63,8 @@ impl Masks {
     /// Reads the host's /proc once: what is not there needs no mask, and what only root may open needs none.
     /// Every mask is a mount of 10 µs in every launch.
     pub(crate) fn for_this_host() -> Self {
-        let mode = |name: &str| Path::new("/proc").join(name).metadata().ok().map(|meta| meta.permissions().mode());
+        let mode =
+            |name: &str| Path::new("/proc").join(name).metadata().ok().map(|meta| meta.permissions().mode());
         Self::from_modes(mode)
     }
 

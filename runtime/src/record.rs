@@ -88,7 +88,8 @@ impl Records {
     /// Writes a record, whole or not at all.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         let path = self.path(&record.id);
-        let bytes = serde_json::to_vec(record).map_err(|source| Error::Record { path: path.clone(), source })?;
+        let bytes =
+            serde_json::to_vec(record).map_err(|source| Error::Record { path: path.clone(), source })?;
         let fresh = path.with_extension("new");
         fs::write(&fresh, bytes)
             .and_then(|()| fs::rename(&fresh, &path))
@@ -142,7 +143,10 @@ fn read(path: &Path) -> Result<Record> {
     let record: Record =
         serde_json::from_slice(&bytes).map_err(|source| Error::Record { path: path.to_owned(), source })?;
     if path.file_stem().and_then(|stem| stem.to_str()) != Some(record.id.as_str()) {
-        return Err(Error::Directory { path: path.to_owned(), problem: "holds the record of another sandbox" });
+        return Err(Error::Directory {
+            path: path.to_owned(),
+            problem: "holds the record of another sandbox",
+        });
     }
     Ok(record)
 }
@@ -171,7 +175,8 @@ mod tests {
         records.write(&one).unwrap();
         let id = "cd".repeat(15);
         fs::write(home.path().join(format!("{id}.json")), &serde_json::to_vec(&one).unwrap()[..40]).unwrap();
-        fs::write(home.path().join(format!("{}.json", "ef".repeat(15))), serde_json::to_vec(&one).unwrap()).unwrap();
+        fs::write(home.path().join(format!("{}.json", "ef".repeat(15))), serde_json::to_vec(&one).unwrap())
+            .unwrap();
         assert_eq!(records.read_all().unwrap().records, vec![one.clone()]);
         assert!(home.path().join(format!("{id}.bad")).exists());
         records.remove(&one.id).unwrap();

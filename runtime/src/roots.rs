@@ -26,7 +26,13 @@ pub trait Roots {
     ///
     /// # Errors
     /// Whatever failed; [`Self::discard`] takes away what there is of the disk.
-    fn prepare(&mut self, id: &SandboxId, image: &str, hostname: &str, range: IdRange) -> Result<Root, RootError>;
+    fn prepare(
+        &mut self,
+        id: &SandboxId,
+        image: &str,
+        hostname: &str,
+        range: IdRange,
+    ) -> Result<Root, RootError>;
 
     /// Puts a disk out of reach; a missing one is fine.
     ///

@@ -12,7 +12,7 @@
 
 use crate::cgroup::Group;
 use crate::conn::Waiter;
-use crate::launch::Mapped;
+use crate::launch::{Clock, Mapped};
 use crate::record::Record;
 use bulkhead_protocol::runtime::Reply;
 use std::os::fd::OwnedFd;
@@ -24,6 +24,7 @@ pub(crate) enum Sandbox {
     /// Its processes set themselves up.
     Launching {
         mapped: Box<Mapped>,
+        clock: Clock,
         /// Who asked.
         waiter: Waiter,
         /// When it has to be done.

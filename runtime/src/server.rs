@@ -90,7 +90,12 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
         for token in server.poll.wait(server.patience())? {
             match token {
                 Token::Signals => {
-                    while signals.read_signal().during("read", || "signalfd".into()).doing("read a signal")?.is_some() {}
+                    while signals
+                        .read_signal()
+                        .during("read", || "signalfd".into())
+                        .doing("read a signal")?
+                        .is_some()
+                    {}
                     server.stop(on_stop);
                 }
                 other => server.handle(other),
@@ -167,7 +172,8 @@ impl Server {
 
     /// How long to wait for an event.
     fn patience(&self) -> Option<Duration> {
-        let unfinished = |sandbox: &Sandbox| matches!(sandbox, Sandbox::Launching { .. } | Sandbox::Ending(_));
+        let unfinished =
+            |sandbox: &Sandbox| matches!(sandbox, Sandbox::Launching { .. } | Sandbox::Ending(_));
         (self.stop_by.is_some() || self.sandboxes.values().any(unfinished)).then_some(TICK)
     }
 
@@ -232,13 +238,22 @@ impl Server {
     /// Both processes of a launch executed their program, or one failed.
     fn launched(&mut self, slot: u32) {
         let Some(sandbox) = self.take(slot) else { return };
-        let Sandbox::Launching { mapped, waiter, .. } = sandbox else { return self.insert(sandbox) };
+        let Sandbox::Launching { mapped, mut clock, waiter, .. } = sandbox else {
+            return self.insert(sandbox);
+        };
         self.poll.remove(mapped.report());
+        clock.mark("setup to exec");
         match mapped.finish(&self.records) {
             Ok(running) => {
+                clock.mark("record again");
+                tracing::debug!(id = %running.record.id, "launched: {clock}");
                 let launch = running.record.launch;
                 let watched = self.poll.add(running.pidfd.as_fd(), Token::Agent(slot));
-                self.insert(Sandbox::Running { record: running.record, group: running.group, pidfd: running.pidfd });
+                self.insert(Sandbox::Running {
+                    record: running.record,
+                    group: running.group,
+                    pidfd: running.pidfd,
+                });
                 if let Err(error) = watched {
                     tracing::error!("the end of an agent will go unnoticed: {}", chain(&error));
                 }
@@ -279,7 +294,11 @@ impl Server {
         let now = Instant::now();
         let late = |sandbox: &Sandbox| matches!(sandbox, Sandbox::Launching { until, .. } if now > *until);
         let slots = |filter: &dyn Fn(&Sandbox) -> bool| -> Vec<u32> {
-            self.sandboxes.values().filter(|sandbox| filter(sandbox)).map(|sandbox| sandbox.record().slot.0).collect()
+            self.sandboxes
+                .values()
+                .filter(|sandbox| filter(sandbox))
+                .map(|sandbox| sandbox.record().slot.0)
+                .collect()
         };
         let (late, ending) = (slots(&late), slots(&|sandbox| matches!(sandbox, Sandbox::Ending(_))));
         for slot in late {

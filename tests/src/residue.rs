@@ -70,8 +70,8 @@ impl Instance {
             if process.uid < FIRST_SANDBOX_ID || !(inside || stray) {
                 continue;
             }
-            let Process { pid, uid, state, command, .. } = &process;
-            lines.push(format!("process {pid} uid {uid} state {state} {command}"));
+            let Process { pid, parent, uid, state, command, .. } = &process;
+            lines.push(format!("process {pid} uid {uid} state {state}, child of {parent}: {command}"));
             lines.extend(process.namespace("net").map(|net| format!("namespace {net}")));
         }
         lines

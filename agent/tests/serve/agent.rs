@@ -1,5 +1,7 @@
 //! An agent of its own for a test: in its own cgroup, on its own socket, gone when dropped.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests: what fails here fails the test")]
+
 use bulkhead_protocol::agent::{
     CGROUP_FD, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAUNCH_ENV, LISTEN_FD, OOM_FD, OPEN_FILES_ENV,
     StartFailure, StartFailureKind,

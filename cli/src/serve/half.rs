@@ -95,7 +95,10 @@ impl Half {
         while child.try_wait().with_context(|| format!("wait for the {}", self.name))?.is_none() {
             if Instant::now() > until {
                 tracing::error!("the {} does not stop and is killed", self.name);
-                child.kill().and_then(|()| child.wait()).with_context(|| format!("kill the {}", self.name))?;
+                child
+                    .kill()
+                    .and_then(|()| child.wait())
+                    .with_context(|| format!("kill the {}", self.name))?;
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));

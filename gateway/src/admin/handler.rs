@@ -102,7 +102,7 @@ fn name(fields: &mut Fields, field: &str) -> ApiResult<String> {
     if good && text.bytes().all(plain) {
         return Ok(text);
     }
-    let rule = "must have from 1 to 100 characters of a-z, A-Z, 0-9, space, ., _ and - and begin and end with a letter or digit";
+    let rule = "must have from 1 to 100 letters, digits, spaces, ., _ and -, a letter or digit at both ends";
     Err(fields.refuse(field, rule))
 }
 

@@ -1,5 +1,6 @@
-//! One HTTP exchange with an agent over a connection of its own. The connection is driven by whoever reads the
-//! body, in the same task: no other task has to be woken, and dropping the exchange closes the connection.
+//! One HTTP exchange with an agent over a connection of its own. The connection is driven by whoever reads
+//! the body, in the same task: no other task has to be woken, and dropping the exchange closes the
+//! connection.
 
 use super::{AgentError, within};
 use crate::dirs::Directory;

@@ -1,6 +1,6 @@
-//! What an execution wrote, within a budget: a stream is kept whole up to a bound, beyond it its two ends, and
-//! what was cut is counted. All streams share one budget, beside a small share that each has for itself, so
-//! that a neighbour's output can shorten another's but never take all of it.
+//! What an execution wrote, within a budget: a stream is kept whole up to a bound, beyond it its two ends,
+//! and what was cut is counted. All streams share one budget, beside a small share that each has for itself,
+//! so that a neighbour's output can shorten another's but never take all of it.
 
 use super::AgentError;
 use crate::limits::{MAX_COUNT, OUTPUT_BUDGET, OUTPUT_END, OUTPUT_WHOLE, PIECE};

@@ -1,7 +1,8 @@
-//! The OpenAPI document, from the same types and routes. `gateway/openapi.json` is its golden copy: a change of
-//! the interface shows in a review.
+//! The OpenAPI document, from the same types and routes. `gateway/openapi.json` is its golden copy: a change
+//! of the interface shows in a review.
 
 use crate::routes::{exec, sandboxes, system};
+use bytes::Bytes;
 use std::sync::OnceLock;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -32,26 +33,32 @@ impl Modify for Key {
     }
 }
 
-/// The document.
-pub(crate) fn document() -> &'static utoipa::openapi::OpenApi {
-    static DOCUMENT: OnceLock<utoipa::openapi::OpenApi> = OnceLock::new();
-    DOCUMENT.get_or_init(Document::openapi)
+/// The document, as it is served and kept.
+pub(crate) fn text() -> &'static Bytes {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    TEXT.get_or_init(|| match Document::openapi().to_pretty_json() {
+        Ok(text) => Bytes::from(text + "\n"),
+        Err(error) => {
+            tracing::error!(%error, "the OpenAPI document could not be encoded");
+            Bytes::from_static(b"{}")
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::document;
+    use super::text;
 
     #[test]
     fn the_golden_copy_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-        let text = document().to_pretty_json().unwrap() + "\n";
+        let text = std::str::from_utf8(text()).unwrap();
         if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(path, &text).unwrap();
+            std::fs::write(path, text).unwrap();
         }
         let golden = std::fs::read_to_string(path).unwrap();
         assert!(golden == text, "openapi.json is out of date; UPDATE=1 rewrites it");
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
         assert!(value["openapi"].as_str().unwrap().starts_with("3.1"));
         let paths: Vec<&String> = value["paths"].as_object().unwrap().keys().collect();
         assert_eq!(paths, ["/sandboxes", "/sandboxes/{id}", "/sandboxes/{id}/exec", "/version"]);

@@ -1,6 +1,6 @@
-//! Reads a request's body. A small one is just read: all of them together are bounded by the connections. Room
-//! for a large one is reserved first, so that many at once wait for one another instead of filling the memory,
-//! and a client that holds large ones back delays no small one.
+//! Reads a request's body. A small one is just read: all of them together are bounded by the connections.
+//! Room for a large one is reserved first, so that many at once wait for one another instead of filling the
+//! memory, and a client that holds large ones back delays no small one.
 
 use crate::error::{ApiError, ApiResult};
 use crate::limits;

@@ -17,8 +17,8 @@
 /// Where a sandbox stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The runtime or the agent has not answered yet. `ended` is the last launch that is known to be over: the
-    /// news of a death may overtake that of the birth.
+    /// The runtime or the agent has not answered yet. `ended` is the last launch that is known to be over:
+    /// the news of a death may overtake that of the birth.
     Creating { ended: u32 },
     /// The agent of this launch answers.
     Running { launch: u32, health: Health },

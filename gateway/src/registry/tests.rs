@@ -99,3 +99,12 @@ fn another_organisation_and_a_dying_sandbox_do_not_resolve() {
     registry.remove(&id);
     assert!(registry.any(&id).is_none());
 }
+
+#[test]
+fn one_sandbox_has_so_many_connections_and_no_more() {
+    let sandbox = Sandbox::new(facts("o"), State::NEW);
+    let mut held: Vec<_> = (0..limits::MAX_STREAMS).map(|_| sandbox.stream().unwrap()).collect();
+    assert!(sandbox.stream().is_none());
+    held.pop();
+    assert!(sandbox.stream().is_some());
+}

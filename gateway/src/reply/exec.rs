@@ -1,5 +1,5 @@
-//! The answer of an exec, made piece by piece: output becomes JSON text as the client takes it, so that 16 MiB of
-//! control characters never become 96 MiB of memory. Bytes that are no UTF-8 are replaced.
+//! The answer of an exec, made piece by piece: output becomes JSON text as the client takes it, so that 16
+//! MiB of control characters never become 96 MiB of memory. Bytes that are no UTF-8 are replaced.
 
 use crate::api::{End, ExecTail, Truncated, Usage};
 use crate::limits::PIECE;
@@ -116,7 +116,8 @@ impl Iterator for Pieces {
     }
 }
 
-/// Appends up to a quarter of a piece as the inside of a JSON string; gives where to go on, `None` at the end.
+/// Appends up to a quarter of a piece as the inside of a JSON string; gives where to go on, `None` at the
+/// end.
 fn escape(bytes: &[u8], from: usize, text: &mut String) -> Option<usize> {
     let mut to = bytes.len().min(from + PIECE / 4);
     // Not in the middle of a character, which has at most three bytes after its first.

@@ -2,10 +2,12 @@
 
 use crate::api::{Healthy, Version, openapi};
 use crate::app::App;
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, chain};
 use crate::limits;
-use crate::reply::{self, Reply};
+use crate::reply::{self, Reply, ReplyBody};
 use hyper::StatusCode;
+use std::time::Instant;
+use tokio::sync::Mutex;
 
 /// What serves.
 #[utoipa::path(
@@ -23,18 +25,50 @@ pub(crate) fn version() -> Reply {
 
 /// This document.
 pub(crate) fn openapi() -> Reply {
-    reply::json(StatusCode::OK, openapi::document())
+    let text = ReplyBody::Whole(openapi::text().clone());
+    reply::with(StatusCode::OK, reply::JSON, text)
 }
 
-/// Whether gateway, runtime and store work.
+/// The last answer of [`health`], kept for a moment.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse(Mutex<Option<(Instant, Health)>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Good,
+    Bad(&'static str),
+}
+
+/// Whether gateway, runtime and store work. Who asks meanwhile waits for the same answer.
 pub(crate) async fn health(app: &App) -> ApiResult<Reply> {
-    let unavailable = |text: &'static str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text);
+    let mut pulse = app.pulse.0.lock().await;
+    let fresh = (*pulse).filter(|(taken, _)| taken.elapsed() < limits::HEALTH_AGE);
+    let health = match fresh {
+        Some((_, health)) => health,
+        None => examine(app).await,
+    };
+    *pulse = fresh.or_else(|| Some((Instant::now(), health)));
+    match health {
+        Health::Good => Ok(reply::json(StatusCode::OK, &Healthy { status: "ok" })),
+        Health::Bad(what) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, what)),
+    }
+}
+
+async fn examine(app: &App) -> Health {
     let runtime = tokio::time::timeout(limits::RUNTIME_QUICK, app.runtime.hello());
     match runtime.await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(unavailable("the runtime does not work").because(error)),
-        Err(late) => return Err(unavailable("the runtime does not answer").because(late)),
+        Ok(Err(error)) => {
+            tracing::debug!(error = chain(&error), "the runtime does not work");
+            return Health::Bad("the runtime does not work");
+        }
+        Err(_) => return Health::Bad("the runtime does not answer"),
     }
-    app.store.check().await.map_err(|error| unavailable("the store does not work").because(error))?;
-    Ok(reply::json(StatusCode::OK, &Healthy { status: "ok" }))
+    match app.store.check().await {
+        Ok(()) => Health::Good,
+        Err(error) => {
+            tracing::debug!(error = chain(&error), "the store does not work");
+            Health::Bad("the store does not work")
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! A seqpacket unix socket for tokio, which has none: one `send` is one packet, whole or not at all. It travels as
-//! a `UnixStream`, which brings the readiness; every transfer is our own `send(2)` or `recv(2)`, so that a packet's
-//! end is never lost.
+//! A seqpacket unix socket for tokio, which has none: one `send` is one packet, whole or not at all. It
+//! travels as a `UnixStream`, which brings the readiness; every transfer is our own `send(2)` or `recv(2)`,
+//! so that a packet's end is never lost.
 
 use bulkhead_protocol::runtime::MAX_PACKET;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};

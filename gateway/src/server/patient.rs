@@ -1,5 +1,5 @@
-//! A stream whose peer must go on reading: when nothing can be written for a while, the connection is over. So a
-//! client that stops reading does not hold an answer in memory.
+//! A stream whose peer must go on reading: when nothing can be written for a while, the connection is over.
+//! So a client that stops reading does not hold an answer in memory.
 
 use crate::limits::WRITE_STALL;
 use std::io;

@@ -1,5 +1,5 @@
-//! Making a sandbox: row `creating` → runtime → the agent's hello → row `running` → answer. It runs as a task of
-//! its own: a client that goes away in the middle changes nothing.
+//! Making a sandbox: row `creating` → runtime → the agent's hello → row `running` → answer. It runs as a task
+//! of its own: a client that goes away in the middle changes nothing.
 
 use super::{destroy, runtime_error};
 use crate::agent_client::AgentError;
@@ -50,8 +50,8 @@ async fn begin(app: Arc<App>, principal: Principal, order: Order) -> ApiResult<A
         image,
         settings: order.settings,
     };
-    // Who is answered at once is told of a running sandbox; if we die now, the next start finds it or calls it
-    // killed. Nobody was told of the other kind, so the next start removes it.
+    // Who is answered at once is told of a running sandbox; if we die now, the next start finds it or calls
+    // it killed. Nobody was told of the other kind, so the next start removes it.
     let status = match order.answer {
         Answer::WhenReady => Status::Creating,
         Answer::AtOnce => Status::Running,

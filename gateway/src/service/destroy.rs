@@ -1,5 +1,5 @@
-//! Ending a sandbox: row `deleting` → the runtime proves that nothing is left → row and entry are dropped. Once
-//! begun it goes on until it is done, whatever the client, the runtime or the store do meanwhile.
+//! Ending a sandbox: row `deleting` → the runtime proves that nothing is left → row and entry are dropped.
+//! Once begun it goes on until it is done, whatever the client, the runtime or the store do meanwhile.
 
 use super::{create, runtime_error};
 use crate::app::App;

@@ -1,5 +1,5 @@
-//! The rows of sandboxes. A row is written before the runtime is asked for anything and dropped only after the
-//! runtime has proven that nothing is left.
+//! The rows of sandboxes. A row is written before the runtime is asked for anything and dropped only after
+//! the runtime has proven that nothing is left.
 
 use super::{Doing, Store, StoreError, StoreResult};
 use crate::sandbox::Facts;

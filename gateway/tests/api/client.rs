@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
+    pub(crate) text: String,
     pub(crate) json: Value,
 }
 
@@ -25,7 +26,8 @@ impl Answer {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
         let body = if chunked { dechunk(body) } else { body.to_owned() };
-        Self { status, head: head.to_owned(), json: serde_json::from_str(&body).unwrap_or(Value::Null) }
+        let json = serde_json::from_str(&body).unwrap_or(Value::Null);
+        Self { status, head: head.to_owned(), text: body, json }
     }
 }
 

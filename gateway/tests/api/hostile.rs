@@ -1,4 +1,5 @@
-//! Agents that stall, flood and lie (security M01, M02, M06): every one costs its own sandbox, and nothing else.
+//! Agents that stall, flood and lie (security M01, M02, M06): every one costs its own sandbox, and nothing
+//! else.
 
 use crate::world::{World, descriptors, eventually};
 use serde_json::json;
@@ -67,6 +68,10 @@ fn an_agent_that_floods_or_lies_is_cut() {
         assert_eq!(world.client().delete(&format!("/api/sandboxes/{id}")).status, 200);
     }
     assert_eq!(world.run(&honest, "x").status, 200);
+    let metrics = world.scrape();
+    for line in ["agent_faults_total{kind=\"malformed\"} 1", "executions_ended_total{kind=\"exited\"} 1"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
     let grown = resident().saturating_sub(before);
     assert!(grown < 24 << 20, "the gateway grew by {grown} bytes");
     assert!(!world.log().contains("forged") && !world.log().contains("\u{1b}[31m"));

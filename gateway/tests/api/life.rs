@@ -219,3 +219,21 @@ fn an_administrator_makes_and_ends_keys() {
     }
     assert!(!world.log().contains(&key.key));
 }
+
+#[test]
+fn a_closing_gateway_takes_nobody_new_and_does_not_wait_for_ever() {
+    let mut world = World::new();
+    let id = world.sandbox("code");
+    let client = world.client();
+    let path = format!("/api/sandboxes/{id}/exec");
+    let mut long = client.connect();
+    std::io::Write::write_all(&mut long, &client.text("POST", &path, br#"{"command":"hang","timeout":300}"#))
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    assert_eq!(world.stop(Signal::SIGTERM), Some(0));
+    let time = start.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(14)).contains(&time), "{time:?}");
+    world.start();
+    assert_eq!(world.run(&id, "x").status, 200);
+}

@@ -18,8 +18,9 @@ fn gateway_process() {
     let (Some(dir), Ok(listen)) = (std::env::var_os(CHILD), std::env::var(LISTEN)) else { return };
     let (state_dir, run_dir) = (PathBuf::from(&dir).join("state"), PathBuf::from(&dir).join("run"));
     tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
-    let listen: SocketAddr = listen.parse().unwrap();
-    bulkhead_gateway::run(Config { listen, metrics_listen: None, state_dir, run_dir }).unwrap();
+    let (listen, metrics) = listen.split_once(' ').unwrap();
+    let (listen, metrics_listen) = (listen.parse().unwrap(), Some(metrics.parse().unwrap()));
+    bulkhead_gateway::run(Config { listen, metrics_listen, state_dir, run_dir }).unwrap();
 }
 
 /// Everything a test needs.
@@ -27,6 +28,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
     pub(crate) runtime: FakeRuntime,
     listen: SocketAddr,
+    metrics: SocketAddr,
     process: Option<Child>,
     pub(crate) key: String,
 }
@@ -40,8 +42,9 @@ impl World {
         std::fs::write(dir.path().join("state/api-key"), "").unwrap();
         let runtime = FakeRuntime::start(&dir.path().join("run"));
         // The gateway waits for a port that is taken, so nobody else can take it in between for long.
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut world = Self { dir, runtime, listen, process: None, key: String::new() };
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [listen, metrics] = ports.map(|port| port.local_addr().unwrap());
+        let mut world = Self { dir, runtime, listen, metrics, process: None, key: String::new() };
         world.start();
         world.key =
             std::fs::read_to_string(world.dir.path().join("state/api-key")).unwrap().trim().to_owned();
@@ -71,7 +74,7 @@ impl World {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["world::gateway_process", "--exact", "--nocapture"])
             .env(CHILD, self.dir.path())
-            .env(LISTEN, self.listen.to_string())
+            .env(LISTEN, format!("{} {}", self.listen, self.metrics))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -95,6 +98,11 @@ impl World {
     /// A client without a key.
     pub(crate) fn stranger(&self) -> Client {
         Client::new(self.listen)
+    }
+
+    /// The text that Prometheus reads.
+    pub(crate) fn scrape(&self) -> String {
+        Client::new(self.metrics).get("/metrics").text
     }
 
     /// A client with the first key.

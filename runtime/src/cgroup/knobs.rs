@@ -67,7 +67,10 @@ mod tests {
 
     fn check(kind: Kind, expected: &Expect) {
         let limits = Limits { memory_bytes: 64 << 20, cpu_millis: 500, pids: 32, open_files: 1024 };
-        let text: Vec<_> = of(&limits, kind).iter().map(|k| format!("{} {} = {}\n", k.controller, k.file, k.value)).collect();
+        let text: Vec<_> = of(&limits, kind)
+            .iter()
+            .map(|k| format!("{} {} = {}\n", k.controller, k.file, k.value))
+            .collect();
         expected.assert_eq(&text.concat());
     }
 

@@ -30,13 +30,15 @@ impl Layout {
     pub(super) fn detect() -> Result<Self> {
         let path = "/proc/self/mounts";
         let mounts = std::fs::read_to_string(path).during("read", || path.into()).doing("find cgroups")?;
-        let controllers = |root: &Path| std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        let controllers =
+            |root: &Path| std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         Self::from_mounts(&mounts, controllers)
     }
 
     /// `controllers` reads `cgroup.controllers` of a v2 root.
     fn from_mounts(mounts: &str, controllers: impl Fn(&Path) -> String) -> Result<Self> {
-        let rows = || mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(|row| row.len() > 3);
+        let rows =
+            || mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(|row| row.len() > 3);
         let unified = rows()
             .find(|row| row[2] == "cgroup2")
             .map(|row| PathBuf::from(row[1]))
@@ -47,7 +49,8 @@ impl Layout {
         }
         let mut v1 = Vec::new();
         for controller in CONTROLLERS {
-            let row = rows().find(|row| row[2] == "cgroup" && row[3].split(',').any(|option| option == controller));
+            let row =
+                rows().find(|row| row[2] == "cgroup" && row[3].split(',').any(|option| option == controller));
             let row = row.ok_or(Error::HostLacks("the cgroup controllers memory, pids and cpu"))?;
             v1.push((controller, PathBuf::from(row[1])));
         }

@@ -85,13 +85,18 @@ fn build_root<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
         ops.push(Op::Attach { mount: mount.as_fd(), at: at.clone() });
     }
     ops.push(Op::Attach { mount: inputs.dev, at: c"dev".to_owned() });
-    ops.push(mount(c"devpts", c"dev/pts", attr::NOSUID | attr::NOEXEC, &[
-        (c"newinstance", String::new()),
-        (c"ptmxmode", "0666".into()),
-        (c"mode", "0620".into()),
-        (c"gid", "5".into()),
-        (c"max", TERMINALS.to_string()),
-    ]));
+    ops.push(mount(
+        c"devpts",
+        c"dev/pts",
+        attr::NOSUID | attr::NOEXEC,
+        &[
+            (c"newinstance", String::new()),
+            (c"ptmxmode", "0666".into()),
+            (c"mode", "0620".into()),
+            (c"gid", "5".into()),
+            (c"max", TERMINALS.to_string()),
+        ],
+    ));
     ops.push(memory_files(c"dev/shm", (memory / 4).min(MAX_SHM), attr::NOEXEC));
     ops.push(mount(c"mqueue", c"dev/mqueue", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[]));
     ops.push(memory_files(c"tmp", memory / 4, 0));
@@ -102,10 +107,7 @@ fn build_root<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
 /// The first process of the inner pid namespace mounts /proc, which shows the namespace of who mounts it, and
 /// tells its parent to go on; the rest it does beside it. It keeps no right at all.
 fn init<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
-    let mut ops = vec![
-        mount(c"proc", c"proc", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[]),
-        Op::Ready,
-    ];
+    let mut ops = vec![mount(c"proc", c"proc", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[]), Op::Ready];
     ops.extend(lock_user_namespace());
     let masks = &inputs.launcher.masks;
     for name in &masks.files {
@@ -157,7 +159,13 @@ fn lock_user_namespace<'a>() -> Vec<Op<'a>> {
 
 /// The host's tree goes; the host name can be set only before the filter.
 fn leave_the_host<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
-    vec![Op::PivotRoot, Op::SetHostname(c_string(inputs.hostname)), Op::SetUmask(0o022), Op::NewSession, Op::ResetSignals]
+    vec![
+        Op::PivotRoot,
+        Op::SetHostname(c_string(inputs.hostname)),
+        Op::SetUmask(0o022),
+        Op::NewSession,
+        Op::ResetSignals,
+    ]
 }
 
 /// Limits of single processes; the cgroup bounds them together.
@@ -219,7 +227,12 @@ fn execute<'a>(inputs: &Inputs<'a>, role: &CStr) -> Op<'a> {
     }
 }
 
-fn mount<'a>(fstype: &'static CStr, at: &CStr, attributes: u64, options: &[(&'static CStr, String)]) -> Op<'a> {
+fn mount<'a>(
+    fstype: &'static CStr,
+    at: &CStr,
+    attributes: u64,
+    options: &[(&'static CStr, String)],
+) -> Op<'a> {
     let options = options.iter().map(|(key, value)| (*key, c_string(value))).collect();
     Op::Mount { fstype, options, attributes, at: at.to_owned() }
 }
@@ -227,11 +240,12 @@ fn mount<'a>(fstype: &'static CStr, at: &CStr, attributes: u64, options: &[(&'st
 /// A file system in memory, charged to the sandbox, bounded in bytes and in files.
 fn memory_files<'a>(at: &CStr, bytes: u64, more: u64) -> Op<'a> {
     let files = (bytes / (16 << 10)).max(1024);
-    mount(c"tmpfs", at, attr::NOSUID | attr::NODEV | more, &[
-        (c"size", bytes.to_string()),
-        (c"nr_inodes", files.to_string()),
-        (c"mode", "1777".into()),
-    ])
+    mount(
+        c"tmpfs",
+        at,
+        attr::NOSUID | attr::NODEV | more,
+        &[(c"size", bytes.to_string()), (c"nr_inodes", files.to_string()), (c"mode", "1777".into())],
+    )
 }
 
 /// All texts here are ours or were checked: none has a NUL.

@@ -3,7 +3,7 @@
 use super::{LAUNCH_PATIENCE, Server, Token};
 use crate::conn::{Waiter, agent_listener};
 use crate::error::{Error, Result, chain};
-use crate::launch::{Failed, Mapped, Prepared};
+use crate::launch::{Clock, Failed, Mapped, Prepared};
 use crate::record::{Phase, Record};
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::SandboxId;
@@ -21,7 +21,11 @@ impl Server {
                 self.answer(waiter, Reply::Hello { protocol: RUNTIME_PROTOCOL });
             }
             Call::Hello { protocol } => {
-                self.refuse(waiter, RefusalKind::Invalid, format!("protocol {protocol}, not {RUNTIME_PROTOCOL}"));
+                self.refuse(
+                    waiter,
+                    RefusalKind::Invalid,
+                    format!("protocol {protocol}, not {RUNTIME_PROTOCOL}"),
+                );
             }
             Call::ResolveImage { image } => match self.roots.resolve(&image) {
                 Some(image) => self.answer(waiter, Reply::Image { image }),
@@ -53,13 +57,14 @@ impl Server {
             boot: self.records.boot().to_owned(),
             phase: Phase::Launching,
         };
-        match self.launch(record.clone(), request.hostname) {
+        let mut clock = Clock::start();
+        match self.launch(record.clone(), request.hostname, &mut clock) {
             Ok(mapped) => {
                 let until = Instant::now() + LAUNCH_PATIENCE;
                 if let Err(error) = self.poll.add(mapped.report(), Token::Report(slot.0)) {
                     return self.launch_failed(Failed { error, ..mapped.abandon() }, waiter);
                 }
-                self.insert(Sandbox::Launching { mapped: Box::new(mapped), waiter, until });
+                self.insert(Sandbox::Launching { mapped: Box::new(mapped), clock, waiter, until });
             }
             Err(error) => {
                 let group = self.groups.get(&record.id).unwrap_or_default();
@@ -69,13 +74,20 @@ impl Server {
     }
 
     /// The chain of a launch up to the point where its processes go on by themselves.
-    fn launch(&mut self, record: Record, hostname: String) -> Result<Mapped> {
-        let listener = agent_listener(&self.instance, record.id.as_str())?;
-        Prepared::record(&self.records, record, hostname)?
-            .limit(&self.groups)?
-            .root(&mut *self.roots)?
-            .clone_child(&self.launcher, &listener)?
-            .map()
+    fn launch(&mut self, record: Record, hostname: String, clock: &mut Clock) -> Result<Mapped> {
+        let id = record.id.clone();
+        let prepared = Prepared::record(&self.records, record, hostname)?;
+        let listener = agent_listener(&self.instance, id.as_str())?;
+        clock.mark("record and socket");
+        let in_cgroup = prepared.limit(&self.groups)?;
+        clock.mark("cgroups");
+        let rooted = in_cgroup.root(&mut *self.roots)?;
+        clock.mark("disk and root");
+        let cloned = rooted.clone_child(&self.launcher, &listener)?;
+        clock.mark("network and clone");
+        let mapped = cloned.map()?;
+        clock.mark("id maps");
+        Ok(mapped)
     }
 
     /// The gateway checked all of this; who trusts a request because of its sender has one wall less.
@@ -90,7 +102,8 @@ impl Server {
         if let Err(bounds) = request.limits.check() {
             return invalid(format!("{} is not within {} and {}", bounds.field, bounds.least, bounds.most));
         }
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
         let hostname = &request.hostname;
         if hostname.is_empty() || hostname.len() > MAX_HOSTNAME || !hostname.bytes().all(allowed) {
             return invalid("hostname".into());
@@ -148,6 +161,10 @@ impl Server {
             let record = sandbox.record();
             Some(SandboxStatus { id: record.id.clone(), launch: record.launch, life })
         };
-        self.sandboxes.range((from, Bound::Unbounded)).filter_map(|(_, sandbox)| status(sandbox)).take(LIST_PAGE).collect()
+        self.sandboxes
+            .range((from, Bound::Unbounded))
+            .filter_map(|(_, sandbox)| status(sandbox))
+            .take(LIST_PAGE)
+            .collect()
     }
 }

@@ -62,7 +62,10 @@ pub(super) struct Poll(Epoll);
 
 impl Poll {
     pub(super) fn new() -> Result<Self> {
-        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(Self).during("epoll_create1", String::new).doing("make a poll")
+        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map(Self)
+            .during("epoll_create1", String::new)
+            .doing("make a poll")
     }
 
     /// Waits for data, an end or a new connection.

@@ -236,10 +236,7 @@ fn set_ambient(set: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-fn execute_first(
-    programs: &[(std::ffi::CString, exec::Strings)],
-    envp: &exec::Strings,
-) -> Result<(), Errno> {
+fn execute_first(programs: &[(std::ffi::CString, exec::Strings)], envp: &exec::Strings) -> Result<(), Errno> {
     let mut last = Errno::ENOENT;
     for (path, argv) in programs {
         match exec::execute_path(path, argv, envp) {

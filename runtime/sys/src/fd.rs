@@ -83,7 +83,8 @@ pub fn accept(listener: &impl AsFd) -> Result<Option<OwnedFd>> {
     use nix::errno::Errno;
     use nix::sys::socket::{SockFlag, accept4};
     use std::os::fd::AsRawFd;
-    let number = match accept4(listener.as_fd().as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK) {
+    let number = match accept4(listener.as_fd().as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)
+    {
         Ok(number) => number,
         Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return Ok(None),
         Err(errno) => return Err(errno).during("accept4", String::new),

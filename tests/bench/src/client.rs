@@ -55,7 +55,8 @@ impl Client {
     }
 
     fn call(&mut self, method: &str, path: &str, body: Option<&Value>, expected: u16) -> Result<Value> {
-        let (status, text) = self.exchange(method, path, body)?;
+        let answer = self.exchange(method, path, body);
+        let (status, text) = answer.with_context(|| format!("{method} {path}"))?;
         if status != expected {
             bail!("{method} {path} answered {status}: {}", String::from_utf8_lossy(&text));
         }

@@ -24,8 +24,7 @@ struct Side {
 
 /// Both sides in turns: rates, processor time for each command, and latencies under load.
 pub(crate) fn run(instance: &Instance, seconds: u64) -> Result<Value> {
-    let mut client = instance.connect()?;
-    let sandbox = client.create(host::cpus().min(8))?;
+    let sandbox = instance.connect()?.create(host::cpus().min(8))?;
     let turn = Duration::from_secs(seconds) / TURNS;
     let (mut ours, mut bare) = (Side::new(), Side::new());
     for number in 1..=TURNS {
@@ -34,7 +33,8 @@ pub(crate) fn run(instance: &Instance, seconds: u64) -> Result<Value> {
         ours.turn(turn, clients, |client: &mut Client| client.exec(&sandbox, "true"))?;
         bare.turn(turn, vec![(); PARALLEL], |()| peers::bash().map(drop))?;
     }
-    client.remove(&sandbox)?;
+    // A new connection: the product closes one that was idle for longer than ten seconds.
+    instance.connect()?.remove(&sandbox)?;
     let figures = json!({
         "parallel": PARALLEL,
         "ratios": {

@@ -11,7 +11,7 @@ pub(super) fn check(labels: &BTreeMap<String, String>) -> ApiResult<()> {
     }
     for (key, value) in labels {
         if !is_key(key) {
-            let rule = "a key must have from 1 to 20 characters of a-z, 0-9, - and _ and begin and end with a-z or 0-9";
+            let rule = "a key must have from 1 to 20 of a-z, 0-9, - and _, with a-z or 0-9 at both ends";
             return Err(refuse("labels", rule));
         }
         if value.chars().count() > MAX_LABEL || value.contains([',', '=', '\0']) {

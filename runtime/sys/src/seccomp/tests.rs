@@ -16,7 +16,8 @@ fn interpret(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6
         4 => arch,
         _ => {
             let argument = arguments[(offset as usize - 16) / 8];
-            u32::try_from(if offset.is_multiple_of(8) { argument & 0xffff_ffff } else { argument >> 32 }).unwrap()
+            u32::try_from(if offset.is_multiple_of(8) { argument & 0xffff_ffff } else { argument >> 32 })
+                .unwrap()
         }
     };
     let (mut at, mut accumulator) = (0, 0);
