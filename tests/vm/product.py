@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+# What bulkhead.service says too.
 BIN = "/opt/bulkhead/bulkhead"
 PORT = 33944
 STATE = "/var/lib/bulkhead"
@@ -81,12 +82,7 @@ class Server:
         self.ready()
 
     def start_unit(self):
-        """Starts it as a unit with systemd's defaults: a stop ends every process of the unit's own cgroup."""
-        unit = pathlib.Path("/run/systemd/system") / UNIT
-        unit.parent.mkdir(parents=True, exist_ok=True)
-        command = " ".join(self.arguments)
-        unit.write_text(f"[Service]\nExecStart={command}\nStandardOutput=append:{LOG}\nStandardError=inherit\n")
-        systemctl("daemon-reload")
+        """Starts it as the unit of `bulkhead.service`, which says the same as `arguments`."""
         systemctl("start", UNIT)
         self.ready()
 
