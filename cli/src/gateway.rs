@@ -36,5 +36,5 @@ fn drop_privileges(settings: &Settings) -> anyhow::Result<()> {
     }
     nix::sys::prctl::set_no_new_privs().context("set no_new_privs")?;
     anyhow::ensure!(nix::unistd::setuid(Uid::from_raw(0)).is_err(), "root could be taken back");
-    Ok(())
+    bulkhead_runtime::confine::gateway().context("confine")
 }

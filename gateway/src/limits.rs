@@ -36,10 +36,12 @@ pub(crate) const START_PAUSE: Duration = Duration::from_millis(50);
 /// An answer of `/healthz` is good for so long: anybody may ask, and each asks the runtime.
 pub(crate) const HEALTH_AGE: Duration = Duration::from_millis(500);
 
-/// The store's log is moved into its file when nothing was asked for so long.
+/// Jobs after which the store's log is moved into its file once nothing was asked for [`STORE_IDLE`].
+pub(crate) const STORE_JOBS_IDLE: u32 = 250;
+/// See [`STORE_JOBS_IDLE`].
 pub(crate) const STORE_IDLE: Duration = Duration::from_millis(200);
-/// Or after so many jobs, of about 20 KiB of log each.
-pub(crate) const STORE_JOBS: u32 = 2000;
+/// Jobs after which it is moved whoever waits: the log has grown to about 50 MiB.
+pub(crate) const STORE_JOBS: u32 = 5000;
 
 /// Sandboxes that the gateway keeps at once: as many as a host has id ranges.
 pub(crate) const MAX_SANDBOXES: usize = 4093;

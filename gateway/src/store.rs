@@ -11,6 +11,7 @@ mod settings;
 pub(crate) use keys::{KeyRow, Owner};
 pub(crate) use sandboxes::{Row, Status};
 
+use crate::error::chain;
 use crate::limits;
 use rusqlite::Connection;
 use std::path::Path;
@@ -119,6 +120,18 @@ impl Store {
         done.await.map_err(|_| StoreError::Gone)?
     }
 
+    /// Like [`Self::run`], and on the disk when it returns: for what a power cut must not undo.
+    async fn run_for_good<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        self.run(|db| {
+            let done = work(db)?;
+            flush(db).map(|()| done)
+        })
+        .await
+    }
+
     /// Whether the writer lives and the file can be read.
     pub(crate) async fn check(&self) -> StoreResult<()> {
         self.run(|db| {
@@ -130,31 +143,37 @@ impl Store {
     }
 }
 
-/// The writer's thread. Moving the log into the file flushes the disk, so it is done when nobody waits, or when
-/// the log would become too long.
+/// The writer's thread. Moving the log into the file flushes the disk, and so does the first write after it:
+/// it is done seldom, and when nobody waits or the log would become too long.
 fn write(connection: &mut Connection, queue: &mpsc::Receiver<Job>) {
     let mut jobs = 0;
     loop {
-        let next = match jobs {
-            0 => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            _ => queue.recv_timeout(limits::STORE_IDLE),
+        let next = if jobs < limits::STORE_JOBS_IDLE {
+            queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            queue.recv_timeout(limits::STORE_IDLE)
         };
-        let idle = match next {
+        match next {
             Ok(job) => {
                 job(connection);
                 jobs += 1;
-                false
+                if jobs < limits::STORE_JOBS {
+                    continue;
+                }
             }
-            Err(RecvTimeoutError::Timeout) => true,
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        if idle || jobs >= limits::STORE_JOBS {
-            jobs = 0;
-            if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE);") {
-                tracing::warn!(%error, "the store's log was not moved into its file");
-            }
+        }
+        jobs = 0;
+        if let Err(error) = flush(connection) {
+            tracing::warn!(error = chain(&error), "the store's log was not moved into its file");
         }
     }
+}
+
+/// Moves the log into the file; what was written before is on the disk afterwards.
+fn flush(connection: &Connection) -> StoreResult<()> {
+    connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE);").doing("move the log into the file")
 }
 
 /// Microseconds since 1970.

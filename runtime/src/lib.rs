@@ -7,6 +7,7 @@
 
 mod adopt;
 mod cgroup;
+pub mod confine;
 mod conn;
 mod dev;
 mod error;

@@ -29,7 +29,7 @@ s.settimeout(2)
 processes = subprocess.run("cat /proc/[0-9]*/cmdline", shell=True, capture_output=True).stdout
 ipcs = subprocess.run(["ipcs", "-mq"], capture_output=True, text=True).stdout
 print(json.dumps({
-    "process": "seen" if b"find-me-42" in processes else "absent",
+    "process": "seen" if b"find-me-" + b"42" in processes else "absent",
     "port": "absent" if attempt(s.connect, ("127.0.0.1", 8765)) == "ECONNREFUSED" else "seen",
     "files": "seen" if any(os.path.exists(d + "/mine") for d in ("/tmp", "/root", "/dev/shm")) else "absent",
     "shared memory": "seen" if "0x" in ipcs else "absent",

@@ -83,8 +83,6 @@ pub struct Report {
     pub seccomp_filters: u32,
     /// `Umask`, octal.
     pub umask: String,
-    /// `SigBlk` and `SigIgn` as bits.
-    pub signals: BTreeMap<String, u64>,
     /// Links of `/proc/self/ns`.
     pub namespaces: BTreeMap<String, String>,
     /// `/proc/self/mountinfo`.

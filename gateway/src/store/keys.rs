@@ -79,7 +79,7 @@ fn insert_key(db: &Connection, row: &KeyRow) -> StoreResult<()> {
 impl Store {
     /// Makes an organisation with one user, and where given a key of it: all or nothing.
     pub(crate) async fn create_owner(&self, owner: Owner, key: Option<KeyRow>) -> StoreResult<()> {
-        self.run(move |db| {
+        self.run_for_good(move |db| {
             let transaction = db.transaction().doing("begin")?;
             insert_owner(&transaction, &owner)?;
             if let Some(row) = &key {
@@ -120,7 +120,7 @@ impl Store {
 
     /// Keeps a new key.
     pub(crate) async fn insert_key(&self, row: KeyRow) -> StoreResult<()> {
-        self.run(move |db| insert_key(db, &row)).await
+        self.run_for_good(move |db| insert_key(db, &row)).await
     }
 
     /// Every key, oldest first.
@@ -137,7 +137,7 @@ impl Store {
 
     /// Ends the key `id` from now on.
     pub(crate) async fn revoke_key(&self, id: String) -> StoreResult<()> {
-        self.run(move |db| {
+        self.run_for_good(move |db| {
             let rows = db
                 .execute(
                     "UPDATE api_keys SET revoked_us = coalesce(revoked_us, ?2) WHERE id = ?1",

@@ -1,6 +1,6 @@
 //! Filters over system calls: one table with a reason per row, compiled to classic BPF.
 //!
-//! Two profiles come out of it. The agent's is installed at launch and stays on everything below it; the
+//! Three profiles come out of it, one of them for the gateway. The agent's is installed at launch and stays on everything below it; the
 //! command's comes on top of it, so the agent's must allow whatever the command's does, and a little more.
 //! A number without a row does not exist (`ENOSYS`), so that next year's system calls are refused from birth and
 //! programs fall back; what is known and refused answers `EPERM`; another architecture (`int 0x80`) is killed.
@@ -22,6 +22,8 @@ pub enum Profile {
     Agent,
     /// Of everything that a tenant runs.
     Command,
+    /// Of the unprivileged half of a server.
+    Gateway,
 }
 
 /// What happens to a system call.

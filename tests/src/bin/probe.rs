@@ -30,7 +30,6 @@ fn main() {
         seccomp_mode: number(&field("Seccomp")),
         seccomp_filters: number(&field("Seccomp_filters")),
         umask: field("Umask"),
-        signals: bits(&["SigBlk", "SigIgn"]),
         namespaces: links("/proc/self/ns"),
         mounts: text("/proc/self/mountinfo").lines().filter_map(mount).collect(),
         descriptors: descriptors(),

@@ -33,6 +33,7 @@ pub fn compile(profile: super::Profile) -> Vec<sock_filter> {
     let rule_of = |row: &Row| match profile {
         super::Profile::Agent => row.agent,
         super::Profile::Command => row.command,
+        super::Profile::Gateway => row.gateway,
     };
     let mut program = vec![
         load(OFFSET_ARCH),

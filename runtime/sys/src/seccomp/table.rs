@@ -14,6 +14,8 @@ pub struct Row {
     pub agent: Rule,
     /// In the command's profile.
     pub command: Rule,
+    /// In the gateway's profile.
+    pub gateway: Rule,
     /// Why.
     pub why: &'static str,
 }
@@ -22,8 +24,8 @@ const ALLOW: Rule = Rule::Always(Verdict::Allow);
 const EPERM: Rule = Rule::Always(Verdict::Fail(Errno::EPERM));
 const ENOSYS: Rule = Rule::Always(Verdict::Fail(Errno::ENOSYS));
 
-const fn both(rule: Rule, numbers: &'static [i64], why: &'static str) -> Row {
-    Row { numbers, agent: rule, command: rule, why }
+const fn all(rule: Rule, numbers: &'static [i64], why: &'static str) -> Row {
+    Row { numbers, agent: rule, command: rule, gateway: rule, why }
 }
 
 const fn is(argument: u8, value: u32) -> Test {
@@ -81,22 +83,29 @@ const PERSONALITY: Rule = Rule::ByArguments(
 
 /// Every row. A number stands in one row only.
 pub const ROWS: &[Row] = &[
-    both(ALLOW, FILES, "files and directories: the mounts and the owner of the files decide"),
-    both(ALLOW, MEMORY, "memory, charged to the cgroup; mincore answers for own files only since 5.2"),
-    both(ALLOW, PROCESSES, "processes, within the pids limit and the pid namespace"),
-    both(ALLOW, SIGNALS, "signals, within the pid namespace"),
-    both(ALLOW, TIME, "clocks read and timers"),
-    both(ALLOW, IDENTITY, "ids, within the map of the user namespace"),
-    both(ALLOW, IPC, "System V IPC and message queues, within the ipc namespace"),
-    both(ALLOW, NETWORK, "sockets once made; which ones may be made is decided at socket"),
-    both(ALLOW, EVENTS, "waiting for events"),
-    both(ALLOW, SELF_SANDBOX, "programs that confine themselves: only ever takes rights away"),
-    both(
+    all(ALLOW, FILES, "files and directories: the mounts and the owner of the files decide"),
+    all(ALLOW, MEMORY, "memory, charged to the cgroup; mincore answers for own files only since 5.2"),
+    all(ALLOW, PROCESSES, "processes, within the pids limit and the pid namespace"),
+    Row {
+        numbers: &[c::SYS_execve, c::SYS_execveat],
+        agent: ALLOW,
+        command: ALLOW,
+        gateway: EPERM,
+        why: "programs; the gateway has none to run",
+    },
+    all(ALLOW, SIGNALS, "signals, within the pid namespace"),
+    all(ALLOW, TIME, "clocks read and timers"),
+    all(ALLOW, IDENTITY, "ids, within the map of the user namespace"),
+    all(ALLOW, IPC, "System V IPC and message queues, within the ipc namespace"),
+    all(ALLOW, NETWORK, "sockets once made; which ones may be made is decided at socket"),
+    all(ALLOW, EVENTS, "waiting for events"),
+    all(ALLOW, SELF_SANDBOX, "programs that confine themselves: only ever takes rights away"),
+    all(
         SOCKET,
         &[c::SYS_socket, c::SYS_socketpair],
         "unix, inet, inet6 and route netlink: the other families have each had their kernel exploits (AF_ALG: CVE-2026-31431, AF_VSOCK reaches a hypervisor)",
     ),
-    both(
+    all(
         CLONE,
         &[c::SYS_clone],
         "threads and processes, but no namespace: the door to most local root exploits (CVE-2022-0185, CVE-2024-1086)",
@@ -105,36 +114,37 @@ pub const ROWS: &[Row] = &[
         numbers: &[c::SYS_clone3],
         agent: ALLOW,
         command: ENOSYS,
+        gateway: ENOSYS,
         why: "flags lie behind a pointer, so commands fall back to clone; the agent clones into cgroup leaves and holds no capability that makes a namespace",
     },
-    both(IOCTL, &[c::SYS_ioctl], "all but terminal injection and line disciplines (CVE-2017-5226)"),
-    both(PRCTL, &[c::SYS_prctl], "all but PR_SET_MM"),
-    both(ARCH_PRCTL, &[c::SYS_arch_prctl], "thread pointers only"),
-    both(PERSONALITY, &[c::SYS_personality], "no READ_IMPLIES_EXEC, no MMAP_PAGE_ZERO, no fixed addresses"),
-    both(EPERM, &[c::SYS_unshare, c::SYS_setns], "no new and no other namespaces"),
-    both(EPERM, MOUNTING, "mounts are made before the sandbox lives (CVE-2022-0185, CVE-2022-0492)"),
-    both(
+    all(IOCTL, &[c::SYS_ioctl], "all but terminal injection and line disciplines (CVE-2017-5226)"),
+    all(PRCTL, &[c::SYS_prctl], "all but PR_SET_MM"),
+    all(ARCH_PRCTL, &[c::SYS_arch_prctl], "thread pointers only"),
+    all(PERSONALITY, &[c::SYS_personality], "no READ_IMPLIES_EXEC, no MMAP_PAGE_ZERO, no fixed addresses"),
+    all(EPERM, &[c::SYS_unshare, c::SYS_setns], "no new and no other namespaces"),
+    all(EPERM, MOUNTING, "mounts are made before the sandbox lives (CVE-2022-0185, CVE-2022-0492)"),
+    all(
         ENOSYS,
         &[c::SYS_io_uring_setup, c::SYS_io_uring_enter, c::SYS_io_uring_register],
         "operations pass by the filter; libuv probes it, so it is missing, not fatal",
     ),
-    both(
+    all(
         EPERM,
         &[c::SYS_bpf, c::SYS_perf_event_open, c::SYS_userfaultfd],
         "verifier and PMU bugs, race widening",
     ),
-    both(
+    all(
         EPERM,
         &[c::SYS_add_key, c::SYS_request_key, c::SYS_keyctl],
         "keyrings are per user, not per namespace (CVE-2016-0728); upcalls run on the host",
     ),
-    both(EPERM, HOST, "things of the host: no use inside, a history of bugs"),
-    both(
+    all(EPERM, HOST, "things of the host: no use inside, a history of bugs"),
+    all(
         EPERM,
         &[c::SYS_adjtimex, c::SYS_clock_adjtime, c::SYS_settimeofday, c::SYS_clock_settime],
         "clocks are the host's",
     ),
-    both(
+    all(
         EPERM,
         &[
             c::SYS_ptrace,
@@ -146,12 +156,12 @@ pub const ROWS: &[Row] = &[
         ],
         "looking into other processes: protects the agent's children between clone and exec",
     ),
-    both(
+    all(
         EPERM,
         &[c::SYS_open_by_handle_at, c::SYS_fanotify_init, c::SYS_fanotify_mark],
         "files by inode number, past every path (\"shocker\")",
     ),
-    both(
+    all(
         EPERM,
         &[
             c::SYS_move_pages,
@@ -163,10 +173,10 @@ pub const ROWS: &[Row] = &[
         ],
         "steering memory nodes under a neighbour",
     ),
-    both(EPERM, &[451], "cachestat: tells what a neighbour read from shared files"),
-    both(EPERM, &[c::SYS_vmsplice], "gives pages away without copying"),
-    both(ENOSYS, &[447], "memfd_secret: memory that cannot be reclaimed"),
-    both(
+    all(EPERM, &[451], "cachestat: tells what a neighbour read from shared files"),
+    all(EPERM, &[c::SYS_vmsplice], "gives pages away without copying"),
+    all(ENOSYS, &[447], "memfd_secret: memory that cannot be reclaimed"),
+    all(
         ENOSYS,
         &[c::SYS_io_setup, c::SYS_io_destroy, c::SYS_io_submit, c::SYS_io_cancel, c::SYS_io_getevents, 333],
         "one pool for the whole host, fs.aio-max-nr",
@@ -300,8 +310,6 @@ const PROCESSES: &[i64] = &[
     c::SYS_getppid,
     c::SYS_fork,
     c::SYS_vfork,
-    c::SYS_execve,
-    c::SYS_execveat,
     c::SYS_exit,
     c::SYS_exit_group,
     c::SYS_wait4,

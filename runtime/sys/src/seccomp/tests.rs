@@ -39,7 +39,12 @@ fn interpret(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6
 fn expected(profile: Profile, number: u32, arguments: [u64; 6]) -> u32 {
     let row = ROWS.iter().find(|row| row.numbers.contains(&i64::from(number)));
     let verdict = row.map_or(Verdict::Fail(Errno::ENOSYS), |row| {
-        (if profile == Profile::Agent { row.agent } else { row.command }).decide(arguments)
+        let rule = match profile {
+            Profile::Agent => row.agent,
+            Profile::Command => row.command,
+            Profile::Gateway => row.gateway,
+        };
+        rule.decide(arguments)
     });
     match verdict {
         Verdict::Allow => libc::SECCOMP_RET_ALLOW,
@@ -64,7 +69,7 @@ fn edges() -> Vec<u64> {
 
 #[test]
 fn every_number_and_every_edge_is_decided_as_the_table_says() {
-    for profile in [Profile::Agent, Profile::Command] {
+    for profile in [Profile::Agent, Profile::Command, Profile::Gateway] {
         let program = compile(profile);
         for number in (0..600).chain([0x3fff_ffff, 0x4000_0000, 0x4000_0001, u32::MAX]) {
             for value in edges() {
@@ -104,7 +109,7 @@ fn filters_are_short_and_no_number_stands_twice() {
     let count = numbers.len();
     numbers.dedup();
     assert_eq!(numbers.len(), count);
-    for profile in [Profile::Agent, Profile::Command] {
+    for profile in [Profile::Agent, Profile::Command, Profile::Gateway] {
         assert!(compile(profile).len() < 300, "{}", compile(profile).len());
     }
 }
@@ -115,8 +120,8 @@ fn the_published_list_is_the_table() {
     for row in ROWS {
         writeln!(
             text,
-            "{}\n  agent {:?}\n  command {:?}\n  {:?}",
-            row.why, row.agent, row.command, row.numbers
+            "{}\n  agent {:?}\n  command {:?}\n  gateway {:?}\n  {:?}",
+            row.why, row.agent, row.command, row.gateway, row.numbers
         )
         .unwrap();
     }
