@@ -11,7 +11,6 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
 use std::ffi::CString;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -40,14 +39,14 @@ impl Disks {
         Ok(Self { directory, trash, owner })
     }
 
-    /// Makes the disk of a sandbox, with the two files of /etc that differ between sandboxes.
+    /// Makes the disk of a sandbox.
     ///
     /// # Errors
     /// `EEXIST` when it exists: a disk is never used twice.
-    pub fn create(&self, id: &str, hostname: &str) -> Result<OwnedFd> {
+    pub fn create(&self, id: &str) -> Result<OwnedFd> {
         mkdirat(&self.directory, id, mode(0o700)).during("mkdirat", || id.to_owned()).doing("make a disk")?;
         let disk = self.get(id)?;
-        self.fill(disk.as_fd(), hostname).doing("fill a disk")?;
+        self.fill(disk.as_fd()).doing("fill a disk")?;
         Ok(disk)
     }
 
@@ -59,32 +58,12 @@ impl Disks {
         below(self.directory.as_fd(), id).doing("open a disk")
     }
 
-    fn fill(&self, disk: BorrowedFd<'_>, hostname: &str) -> bulkhead_sys::Result<()> {
+    fn fill(&self, disk: BorrowedFd<'_>) -> bulkhead_sys::Result<()> {
         make_directory(disk, "work", 0o700)?;
-        let upper = self.owned_directory(disk, "upper")?;
-        let etc = self.owned_directory(upper.as_fd(), "etc")?;
-        self.owned_file(etc.as_fd(), "hostname", &format!("{hostname}\n"))?;
-        let hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        self.owned_file(etc.as_fd(), "hosts", &hosts)
-    }
-
-    fn owned_directory(&self, parent: BorrowedFd<'_>, name: &str) -> bulkhead_sys::Result<OwnedFd> {
-        make_directory(parent, name, 0o755)?;
-        let made = below(parent, name)?;
-        self.own(made.as_fd(), name)?;
-        Ok(made)
-    }
-
-    fn owned_file(&self, parent: BorrowedFd<'_>, name: &str, text: &str) -> bulkhead_sys::Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(parent, name, flags, mode(0o644)).during("openat", || name.to_owned())?;
-        self.own(file.as_fd(), name)?;
-        std::fs::File::from(file).write_all(text.as_bytes()).during("write", || name.to_owned())
-    }
-
-    fn own(&self, fd: BorrowedFd<'_>, name: &str) -> bulkhead_sys::Result<()> {
+        make_directory(disk, "upper", 0o755)?;
+        let upper = below(disk, "upper")?;
         let owner = (Some(Uid::from_raw(self.owner)), Some(Gid::from_raw(self.owner)));
-        nix::unistd::fchown(fd, owner.0, owner.1).during("fchown", || name.to_owned())
+        nix::unistd::fchown(&upper, owner.0, owner.1).during("fchown", || "upper".into())
     }
 
     /// Puts a disk out of reach at once; a missing one is fine.
@@ -250,8 +229,8 @@ mod tests {
     fn a_disk_is_never_made_twice() {
         let home = tempfile::tempdir().unwrap();
         let store = Disks::open(home.path(), nix::unistd::getuid().as_raw()).unwrap();
-        store.create("b", "host").unwrap();
-        assert!(store.create("b", "host").is_err());
-        assert_eq!(std::fs::read_to_string(home.path().join("b/upper/etc/hostname")).unwrap(), "host\n");
+        store.create("b").unwrap();
+        assert!(store.create("b").is_err());
+        assert!(home.path().join("b/upper").is_dir());
     }
 }

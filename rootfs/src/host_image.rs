@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 /// Counts changes of what this module writes, so that an old skeleton is not taken for a current one.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Files of the host whose change makes a new skeleton.
 const SOURCES: [&str; 4] =
     ["/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs/ca-certificates.crt", "/usr/bin"];
@@ -130,6 +130,9 @@ fn fill(root: &Path) -> bulkhead_sys::Result<()> {
         ("nsswitch.conf", NSSWITCH),
         ("profile", PROFILE),
         ("bash.bashrc", BASHRC),
+        // Each sandbox has its own over these two.
+        ("hostname", ""),
+        ("hosts", ""),
         ("resolv.conf", ""),
         ("environment", ""),
     ] {

@@ -6,6 +6,7 @@
 
 pub mod disk;
 mod error;
+mod etc;
 mod host_image;
 mod idmap;
 mod overlay;

@@ -2,6 +2,7 @@
 
 use crate::disk::Disks;
 use crate::error::{Doing, Error, Result};
+use crate::etc;
 use crate::host_image;
 use crate::idmap::{IdRange, MapCache};
 use crate::overlay::{self, LayerPassing, Scratch};
@@ -33,7 +34,7 @@ pub struct Store {
 pub struct Root {
     /// The root itself.
     pub root: OwnedFd,
-    /// Mounts over directories of it, relative to the root.
+    /// Mounts over directories and files of it, relative to the root.
     pub mounts: Vec<(CString, OwnedFd)>,
 }
 
@@ -77,13 +78,15 @@ impl Store {
     /// The first step that failed; the disk may exist then, [`Disks::discard`] takes it away.
     pub fn prepare(&mut self, id: &str, image: &str, hostname: &str, range: IdRange) -> Result<Root> {
         self.resolve(image)?;
-        let disk = self.disks.create(id, hostname)?;
+        let disk = self.disks.create(id)?;
         let maps = self.maps.get(self.neutral, range)?;
         let root =
             overlay::root(self.skeleton.as_fd(), disk.as_fd(), maps, self.passing, self.scratch.as_ref())?;
         let usr =
             overlay::mapped(self.host_usr.as_fd(), &maps.host, attr::RDONLY | attr::NOSUID | attr::NODEV)?;
-        Ok(Root { root, mounts: vec![(c"usr".to_owned(), usr)] })
+        let mut mounts = vec![(c"usr".to_owned(), usr)];
+        mounts.extend(etc::files(hostname, range)?);
+        Ok(Root { root, mounts })
     }
 
     /// The disks.
