@@ -32,7 +32,8 @@ fn make(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<(CString, OwnedF
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let label = || name.to_string_lossy().into_owned();
         let file = openat(&made, name, flags, Mode::from_bits_truncate(0o644)).during("openat", label)?;
-        nix::unistd::fchown(&file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner))).during("fchown", label)?;
+        nix::unistd::fchown(&file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
+            .during("fchown", label)?;
         std::fs::File::from(file).write_all(text.as_bytes()).during("write", label)?;
         let alone = mount::open_tree(made.as_fd(), name, Depth::One).during("open_tree", label)?;
         let at = CString::new(format!("etc/{}", name.to_string_lossy())).expect("names have no NUL");

@@ -12,6 +12,7 @@ pub mod caps;
 mod child;
 pub mod error;
 pub mod fd;
+pub mod fsflags;
 pub mod net;
 pub mod op;
 pub mod pidfd;
