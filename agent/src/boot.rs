@@ -12,7 +12,7 @@ use std::os::unix::net::UnixListener;
 
 /// What the agent itself uses while it serves: what it takes to become a command's user in a child. The rest of
 /// [`caps::AGENT`] stays permitted for children and is in force for none of the agent's own calls.
-const IN_FORCE: u64 = caps::SETUID | caps::SETGID | caps::SETPCAP;
+const IN_FORCE: u64 = caps::SETUID | caps::SETGID;
 
 /// Everything the agent got from its launch.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) fn take() -> Result<Boot, BootError> {
         launch: number(agent::LAUNCH_ENV)?,
         rules: Rules {
             open_files: number(agent::OPEN_FILES_ENV)?,
-            filter: seccomp::compile(seccomp::Profile::Command),
+            filter: seccomp::compile_beyond(seccomp::Profile::Command, seccomp::Profile::Agent),
         },
     })
 }

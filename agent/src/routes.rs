@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How long a peer may take to send a body of at most [`MAX_JSON`] bytes.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the beginning of an answer may wait for something to say.
+const FIRST_NEWS: Duration = Duration::from_millis(5);
+
 /// Answers one request.
 pub(crate) async fn answer(
     request: Request<Incoming>,
@@ -50,6 +53,7 @@ async fn execute(request: Request<Incoming>, executions: Rc<Executions>) -> Resp
     };
     match executions.start(spec).await {
         Ok(output) => {
+            output.settle(FIRST_NEWS).await;
             let mut response = Response::new(Body::Output(output));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
             response

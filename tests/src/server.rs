@@ -15,6 +15,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub struct Server {
     client: Client,
     instance: Instance,
     baseline: BTreeSet<String>,
+    made: Mutex<Vec<String>>,
     janitor: Janitor,
 }
 
@@ -69,6 +71,7 @@ impl Server {
             serve: None,
             args: options.args.clone(),
             baseline: BTreeSet::new(),
+            made: Mutex::default(),
             dir,
             port,
             instance,
@@ -115,7 +118,9 @@ impl Server {
         let fields: &mut Map<String, Value> = body.as_object_mut().expect("a literal object");
         fields.extend(more.as_object().expect("an object of more fields").clone());
         let data = self.client.post("/sandboxes", &body).expect(201).data();
-        Sandbox::of(self, data["id"].as_str().unwrap_or_else(|| panic!("id in {data}")))
+        let id = data["id"].as_str().unwrap_or_else(|| panic!("id in {data}"));
+        self.made.lock().expect("no test panics while it holds this").push(id.to_owned());
+        Sandbox::of(self, id)
     }
 
     /// Runs `bulkhead ARGS --state-dir DIR` as an operator does.

@@ -115,6 +115,11 @@ impl Journal {
         Self { keep, records: VecDeque::new(), end: 0, held: 0, borrowed: 0, budget }
     }
 
+    /// Offset behind the last byte.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Payload bytes that [`Self::write`] would take now; at most a frame's worth.
     pub(crate) fn room(&self) -> usize {
         match self.keep {

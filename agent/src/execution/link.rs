@@ -77,6 +77,16 @@ impl Link {
         self.wake_reader();
     }
 
+    /// Ready when a reader that has read nothing would get something.
+    pub(crate) fn poll_news(&self, cx: &Context<'_>) -> Poll<()> {
+        let running = matches!(*self.last.borrow(), Last::Running);
+        if !running || self.journal.borrow().end() > 0 {
+            return Poll::Ready(());
+        }
+        self.reader.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
     /// What follows `cursor`.
     pub(crate) fn poll_next(&self, cursor: &mut u64, cx: &mut Context<'_>) -> Poll<Next> {
         let item = self.journal.borrow_mut().read(cursor);

@@ -33,6 +33,15 @@ impl Output {
         Self { link, attached: Some(attached), started: Some(started), cursor: 0, silence: None }
     }
 
+    /// Waits for the first news, but no longer than `patience`: the answer to a short command is one write then,
+    /// and wakes its reader once.
+    pub(crate) async fn settle(&self, patience: Duration) {
+        let news = std::future::poll_fn(|cx| self.link.poll_news(cx));
+        match tokio::time::timeout(patience, news).await {
+            Ok(()) | Err(_) => {}
+        }
+    }
+
     /// Whether the last frame was given out.
     pub(crate) fn is_over(&self) -> bool {
         self.attached.is_none()

@@ -36,7 +36,7 @@ const FIRST_PRIVATE_FD: i32 = 3;
 pub(crate) struct Rules {
     /// `RLIMIT_NOFILE`.
     pub(crate) open_files: u64,
-    /// The filter over system calls.
+    /// What a command may not call beyond what the agent may not, whose filter stays on.
     pub(crate) filter: Vec<libc::sock_filter>,
 }
 
@@ -73,9 +73,8 @@ fn plan<'a>(rules: &'a Rules, command: Command, stdio: Stdio<'a>) -> Vec<Op<'a>>
         // After the last descriptor was placed: the agent's listener and cgroup end here. One inherited writable
         // cgroup.procs would pass every limit.
         Op::CloseOnExecFrom(FIRST_PRIVATE_FD),
-        // While SETPCAP is in force; then the ids, while SETUID and SETGID are; then the sets themselves, which
-        // take the three away. An exec gives root what is permitted *and* bounded, and nothing new.
-        Op::SetBoundingSet(caps::TENANT),
+        // While SETUID and SETGID are in force; then the sets themselves, which take them away. An exec gives
+        // root what is permitted *and* bounded, and the bounding set is a tenant's since the launch.
         Op::SetIds(root, root),
         Op::SetCapabilities(tenant),
         Op::SetAmbient(0),
@@ -264,7 +263,6 @@ mod tests {
         let ids = position(&ops, |op| matches!(op, Op::SetIds(..)));
         let closed = position(&ops, |op| matches!(op, Op::CloseOnExecFrom(_)));
         assert!(position(&ops, |op| matches!(op, Op::WriteFile { .. })) < ids, "no tenant traces the writer");
-        assert!(position(&ops, |op| matches!(op, Op::SetBoundingSet(caps::TENANT))) < ids);
         assert!(ids < position(&ops, |op| matches!(op, Op::EnterIfPresent(_))), "with the tenant's rights");
         assert!(ops.iter().skip(closed).all(|op| !matches!(op, Op::Place(..) | Op::OpenAt(..))));
         let sets = ops.iter().find_map(|op| match op {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::time::Duration;
 
-/// What every command finds in its environment. Constant: nothing of the agent's own goes down.
-const ENVIRONMENT: [(&str, &str); 6] = [
+/// What every command finds in its environment. Constant: nothing of the agent's own goes down. No `LANG`: bash
+/// opens a dozen files for it, a tenth of what its start costs; Python and Node speak UTF-8 without.
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("HOME", HOME),
-    ("LANG", "C.UTF-8"),
     ("LOGNAME", "root"),
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("SHELL", "/bin/bash"),
@@ -127,7 +127,6 @@ mod tests {
                 "A=2=3",
                 "EMPTY=",
                 "HOME=/tmp",
-                "LANG=C.UTF-8",
                 "LOGNAME=root",
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "SHELL=/bin/bash",

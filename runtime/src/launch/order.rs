@@ -198,17 +198,19 @@ fn standard_streams<'a>() -> Vec<Op<'a>> {
     (0..3).map(|number| Op::OpenAt(c"dev/null".to_owned(), number)).collect()
 }
 
-/// The bounding set shrinks while the right to shrink it is there; the filter comes last, since it refuses what
-/// came before.
+/// The bounding set shrinks while the right to shrink it is in force; the filter comes last, since it refuses
+/// what came before.
 fn drop_privileges<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let sets = CapSets { effective: caps::AGENT, permitted: caps::AGENT, inheritable: caps::AGENT };
     vec![
-        Op::SetBoundingSet(caps::AGENT | caps::TENANT),
         Op::KeepCapabilities,
         Op::SetIds(Ids::all(AGENT_ID), Ids::all(AGENT_ID)),
         Op::SetCapabilities(sets),
         // So that they survive the exec of a user other than root; the agent empties it at once.
         Op::SetAmbient(caps::AGENT),
+        // A tenant's, for good: what the agent has beyond it is ambient, and no command gets it back. After the
+        // inheritable set, which may hold only what is bounded.
+        Op::SetBoundingSet(caps::TENANT),
         Op::NoNewPrivileges,
         Op::Filter(&inputs.launcher.filter),
     ]

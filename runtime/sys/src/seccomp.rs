@@ -10,7 +10,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use compile::compile;
+pub use compile::{compile, compile_beyond};
 pub use table::{ROWS, Row};
 
 use nix::errno::Errno;

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use std::fs;
+use std::path::Path;
 use std::thread;
+use std::time::Instant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -16,6 +18,23 @@ pub(crate) fn facts() -> Result<Map<String, Value>> {
         "cpus": cpus(),
     });
     facts.as_object().cloned().context("the facts are an object")
+}
+
+/// Median time of one `mkdir` in `directory`, in microseconds. A create makes about a dozen inodes, and a file
+/// system can be in a state in which each takes 20 times longer than usual: this tells such a run from a slow
+/// product.
+pub(crate) fn mkdir_micros(directory: &Path) -> Result<u64> {
+    let probe = directory.join("mkdir-probe");
+    fs::create_dir(&probe)?;
+    let mut times = Vec::new();
+    for number in 0..31 {
+        let began = Instant::now();
+        fs::create_dir(probe.join(number.to_string()))?;
+        times.push(began.elapsed());
+    }
+    fs::remove_dir_all(&probe)?;
+    times.sort_unstable();
+    Ok(u64::try_from(times[times.len() / 2].as_micros())?)
 }
 
 /// Processors that this process may use.

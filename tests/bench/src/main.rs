@@ -72,8 +72,9 @@ fn run(name: &str, options: &Options) -> Result<Value> {
         _ => density::run(&instance, options.sandboxes),
     };
     let stopped = instance.stop();
-    let figures = figures?;
+    let mut figures = figures?;
     stopped?;
+    figures["mkdir_us"] = json!(host::mkdir_micros(&options.work)?);
     Ok(figures)
 }
 

@@ -30,15 +30,11 @@ impl Server {
         });
     }
 
+    /// All that the list shows, and what [`Server::create`] made: the list hides those that were killed.
     fn delete_all(&self) {
+        let mut ids = std::mem::take(&mut *self.made.lock().expect("no test panics while it holds this"));
         loop {
-            let page = self.client().get("/sandboxes?limit=100").expect(200).data();
-            let rows = page.as_array().expect("data of a list is an array");
-            if rows.is_empty() {
-                return;
-            }
-            for row in rows {
-                let id = row["id"].as_str().expect("an id is text");
+            for id in ids.drain(..) {
                 let answer = self.client().delete(&format!("/sandboxes/{id}"));
                 assert!(
                     matches!(answer.status, 200 | 404),
@@ -47,6 +43,12 @@ impl Server {
                     answer.text()
                 );
             }
+            let page = self.client().get("/sandboxes?limit=100").expect(200).data();
+            let rows = page.as_array().expect("data of a list is an array");
+            if rows.is_empty() {
+                return;
+            }
+            ids.extend(rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)));
         }
     }
 

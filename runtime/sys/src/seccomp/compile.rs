@@ -4,7 +4,7 @@
 //! to fill its cache; a tree of the same content is a tenth of the work. seccompiler emits lists with one
 //! action each and would need two programs, so this small compiler is ours.
 
-use super::{ROWS, Rule, Test, Verdict, table::Row};
+use super::{Profile, ROWS, Rule, Test, Verdict, table::Row};
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W,
     SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, sock_filter,
@@ -19,6 +19,7 @@ const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
 const OFFSET_ARGUMENTS: u32 = 16;
 const MISSING: Rule = Rule::Always(Verdict::Fail(Errno::ENOSYS));
+const ALLOWED: Rule = Rule::Always(Verdict::Allow);
 
 /// One stretch of numbers with one rule, up to the next stretch.
 #[derive(Debug, Clone, Copy)]
@@ -29,24 +30,43 @@ struct Stretch {
 
 /// The filter of a profile.
 #[must_use]
-pub fn compile(profile: super::Profile) -> Vec<sock_filter> {
-    let rule_of = |row: &Row| match profile {
-        super::Profile::Agent => row.agent,
-        super::Profile::Command => row.command,
-        super::Profile::Gateway => row.gateway,
+pub fn compile(profile: Profile) -> Vec<sock_filter> {
+    program(&stretches(|row| rule_of(row, profile), MISSING))
+}
+
+/// What a profile refuses beyond another whose filter is installed already and stays on: of several filters the
+/// kernel takes the strictest answer. Much shorter, and installed before every command.
+#[must_use]
+pub fn compile_beyond(profile: Profile, installed: Profile) -> Vec<sock_filter> {
+    let beyond = |row: &Row| {
+        let (wanted, there) = (rule_of(row, profile), rule_of(row, installed));
+        if wanted == there { ALLOWED } else { wanted }
     };
+    program(&stretches(beyond, ALLOWED))
+}
+
+fn rule_of(row: &Row, profile: Profile) -> Rule {
+    match profile {
+        Profile::Agent => row.agent,
+        Profile::Command => row.command,
+        Profile::Gateway => row.gateway,
+    }
+}
+
+fn program(stretches: &[Stretch]) -> Vec<sock_filter> {
     let mut program = vec![
         load(OFFSET_ARCH),
         jump(BPF_JEQ, AUDIT_ARCH_X86_64, 1, 0),
         statement(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         load(OFFSET_NUMBER),
     ];
-    program.extend(tree(&stretches(rule_of)));
+    program.extend(tree(stretches));
     program
 }
 
-/// The rules of all numbers in order, neighbours of one verdict joined.
-fn stretches(rule_of: impl Fn(&Row) -> Rule) -> Vec<Stretch> {
+/// The rules of all numbers in order, neighbours of one verdict joined; the end of the numbers is x32's, which
+/// has no rows.
+fn stretches(rule_of: impl Fn(&Row) -> Rule, without_row: Rule) -> Vec<Stretch> {
     let mut rules: Vec<(u32, Rule)> = Vec::new();
     for row in ROWS {
         for number in row.numbers {
@@ -54,7 +74,7 @@ fn stretches(rule_of: impl Fn(&Row) -> Rule) -> Vec<Stretch> {
         }
     }
     rules.sort_by_key(|(number, _)| *number);
-    let mut out = vec![Stretch { from: 0, rule: MISSING }];
+    let mut out = vec![Stretch { from: 0, rule: without_row }];
     let mut push = |from: u32, rule: Rule| match out.last_mut() {
         Some(last) if last.from == from => last.rule = rule,
         Some(last) if last.rule == rule && matches!(rule, Rule::Always(_)) => {}
@@ -64,7 +84,7 @@ fn stretches(rule_of: impl Fn(&Row) -> Rule) -> Vec<Stretch> {
         push(*number, *rule);
         let next = rules.get(at + 1).map_or(X32_BIT, |(next, _)| *next);
         if next > number + 1 {
-            push(number + 1, MISSING);
+            push(number + 1, without_row);
         }
     }
     out

@@ -1,6 +1,6 @@
 //! The compiled filters against the table, by an interpreter of classic BPF.
 
-use super::{Profile, ROWS, Rule, Verdict, compile};
+use super::{Profile, ROWS, Rule, Verdict, compile, compile_beyond};
 use libc::sock_filter;
 use nix::errno::Errno;
 use proptest::prelude::*;
@@ -129,6 +129,19 @@ fn the_published_list_is_the_table() {
 }
 
 proptest! {
+    /// The kernel takes the strictest of all filters; an error of the later one wins over an error of the earlier.
+    #[test]
+    fn the_agents_filter_and_what_goes_beyond_it_are_the_commands(number: u32, small in 0u32..600, arguments: [u64; 6]) {
+        let (below, above) = (compile(Profile::Agent), compile_beyond(Profile::Command, Profile::Agent));
+        for number in [number, small] {
+            let answers = [&above, &below].map(|program| interpret(program, X86_64, number, arguments));
+            let refusal = answers.into_iter().find(|answer| *answer != libc::SECCOMP_RET_ALLOW);
+            let together = refusal.unwrap_or(libc::SECCOMP_RET_ALLOW);
+            prop_assert_eq!(together, expected(Profile::Command, number, arguments), "{}", number);
+        }
+        prop_assert!(above.len() < 16);
+    }
+
     #[test]
     fn any_call_is_decided_as_the_table_says(number: u32, arguments: [u64; 6]) {
         let program = compile(Profile::Command);
