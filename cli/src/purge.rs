@@ -19,7 +19,7 @@ pub(crate) fn run(state_dir: &Path) -> anyhow::Result<()> {
         bail!("{} is no state directory", state_dir.display());
     };
     // Holds the lock until the end: no server may begin meanwhile.
-    let _instance = bulkhead_runtime::purge::purge(state_dir, &run_dir).context("end all sandboxes")?;
+    let _lock = bulkhead_runtime::purge::purge(state_dir).context("end all sandboxes")?;
     delete_disks(&state_dir.join("sandboxes"))?;
     for name in RUN {
         remove(&run_dir.join(name))?;

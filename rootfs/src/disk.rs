@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -117,13 +118,18 @@ pub fn empty_trash(path: &Path) -> Result<()> {
     let directory = open_directory(path).doing("open the directory of disks")?;
     let trash = below(directory.as_fd(), TRASH).doing("open the trash")?;
     let mut moved = 0u64;
+    let mut stuck: BTreeMap<CString, bulkhead_sys::Error> = BTreeMap::new();
     loop {
         let found = names(trash.as_fd()).doing("list the trash")?;
-        if found.is_empty() {
-            return Ok(());
+        let mut left = found.into_iter().filter(|name| !stuck.contains_key(name)).peekable();
+        if left.peek().is_none() {
+            return stuck.into_values().next().map_or(Ok(()), Err).doing("delete from the trash");
         }
-        for name in found {
-            delete(trash.as_fd(), &name, &mut moved).doing("delete from the trash")?;
+        for name in left.collect::<Vec<_>>() {
+            // One that cannot be deleted keeps none of the others.
+            if let Err(error) = delete(trash.as_fd(), &name, &mut moved) {
+                stuck.insert(name, error);
+            }
         }
     }
 }

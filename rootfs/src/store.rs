@@ -5,8 +5,7 @@ use crate::error::{Doing, Error, Result};
 use crate::etc;
 use crate::host_image;
 use crate::idmap::{IdRange, MapCache};
-use crate::overlay::{self, LayerPassing, Scratch};
-use bulkhead_sys::call::mount::attr;
+use crate::overlay::{self, passing::Passing};
 use bulkhead_sys::error::Context;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -25,8 +24,8 @@ pub struct Store {
     skeleton: OwnedFd,
     host_usr: OwnedFd,
     maps: MapCache,
-    passing: LayerPassing,
-    scratch: Option<Scratch>,
+    nothing: OwnedFd,
+    passing: Passing,
 }
 
 /// What a launch needs to enter a root: detached mounts, visible to nobody else.
@@ -49,15 +48,16 @@ impl Store {
     /// The first step that failed.
     pub fn open(state_dir: &Path, scratch: &Path, neutral: IdRange) -> Result<Self> {
         let skeleton = open(&host_image::ensure(&state_dir.join("images"), neutral.base)?)?;
-        let passing = overlay::probe(skeleton.as_fd())?;
+        let nothing = overlay::directory(skeleton.as_fd(), c"mnt")?;
+        let passing = Passing::probe(skeleton.as_fd(), scratch)?;
         Ok(Self {
             neutral,
             disks: Disks::open(&state_dir.join("sandboxes"), neutral.base)?,
             skeleton,
             host_usr: open(Path::new("/usr"))?,
             maps: MapCache::default(),
+            nothing,
             passing,
-            scratch: if passing == LayerPassing::ByPath { Some(Scratch::new(scratch)?) } else { None },
         })
     }
 
@@ -80,10 +80,9 @@ impl Store {
         self.resolve(image)?;
         let disk = self.disks.create(id)?;
         let maps = self.maps.get(self.neutral, range)?;
-        let root =
-            overlay::root(self.skeleton.as_fd(), disk.as_fd(), maps, self.passing, self.scratch.as_ref())?;
-        let usr =
-            overlay::mapped(self.host_usr.as_fd(), &maps.host, attr::RDONLY | attr::NOSUID | attr::NODEV)?;
+        let root = overlay::root(self.skeleton.as_fd(), disk.as_fd(), maps, &self.passing)?;
+        let (usr, nothing) = (self.host_usr.as_fd(), self.nothing.as_fd());
+        let usr = overlay::read_only(usr, nothing, &maps.host, &self.passing)?;
         let mut mounts = vec![(c"usr".to_owned(), usr)];
         mounts.extend(etc::files(hostname, range)?);
         Ok(Root { root, mounts })

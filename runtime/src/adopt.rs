@@ -40,7 +40,15 @@ fn state_of(record: Record, group: Option<Group>, records: &Records) -> Result<S
                 group.kill()?;
             }
             let killed = Instant::now();
-            Ok(Sandbox::Ending(Ending { record, group, events, pidfd: None, waiters: Vec::new(), killed }))
+            Ok(Sandbox::Ending(Ending {
+                record,
+                group,
+                events,
+                pidfd: None,
+                waiters: Vec::new(),
+                killed,
+                not_before: None,
+            }))
         }
         (Phase::Running(_), None) => dead(record, records),
         (Phase::Dead, group) => {

@@ -11,8 +11,7 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 use std::fmt::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Connections at once: a gateway, the one that replaces it, and an operator's tools.
 pub(crate) const MAX_CONNECTIONS: usize = 16;
@@ -77,9 +76,9 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn bind(instance: &Instance) -> Result<Self> {
-        let path = instance.socket();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("runtime.sock");
-        let socket = listen_at(&instance.run_dir, name, SockType::SeqPacket, instance.gateway_uid, 16)?;
+        let run_dir = crate::instance::open_directory(&instance.run_dir)?;
+        let socket =
+            listen_at(run_dir.as_fd(), "runtime.sock", SockType::SeqPacket, instance.gateway_uid, 16)?;
         Ok(Self { socket, gateway_uid: instance.gateway_uid })
     }
 
@@ -101,20 +100,32 @@ impl Listener {
 /// the sandbox inherits the descriptor.
 pub(crate) fn agent_listener(instance: &Instance, id: &str) -> Result<OwnedFd> {
     let name = format!("{id}.sock");
-    listen_at(&instance.agents(), &name, SockType::Stream, instance.gateway_uid, AGENT_BACKLOG)
+    listen_at(instance.agents.as_fd(), &name, SockType::Stream, instance.gateway_uid, AGENT_BACKLOG)
+}
+
+/// Takes the path of an agent's socket away; a missing one is fine.
+pub(crate) fn remove_agent_socket(instance: &Instance, id: &str) -> Result<()> {
+    unlink(instance.agents.as_fd(), &format!("{id}.sock"))
+}
+
+fn unlink(directory: BorrowedFd<'_>, name: &str) -> Result<()> {
+    match nix::unistd::unlinkat(directory, name, nix::unistd::UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno).during("unlinkat", || name.to_owned()).doing("remove a socket"),
+    }
 }
 
 /// Binds in a directory by descriptor: paths of sockets are 108 bytes at most. One that is left over is replaced.
-fn listen_at(directory: &Path, name: &str, kind: SockType, owner: u32, backlog: i32) -> Result<OwnedFd> {
-    use nix::fcntl::{AtFlags, OFlag, open};
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let directory = open(directory, flags, nix::sys::stat::Mode::empty())
-        .during("open", || directory.display().to_string())
-        .doing("make a socket")?;
-    match nix::unistd::unlinkat(&directory, name, nix::unistd::UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(errno).during("unlinkat", || name.to_owned()).doing("replace a socket"),
-    }
+///
+/// Nobody but root may write to the directory: what is bound and given away here cannot be swapped in between.
+fn listen_at(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    kind: SockType,
+    owner: u32,
+    backlog: i32,
+) -> Result<OwnedFd> {
+    unlink(directory, name)?;
     let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)
         .during("socket", || "AF_UNIX".into())
         .doing("make a socket")?;
@@ -123,7 +134,7 @@ fn listen_at(directory: &Path, name: &str, kind: SockType, owner: u32, backlog: 
     let bound = UnixAddr::new(path.as_str()).and_then(|address| bind(socket.as_raw_fd(), &address));
     bound.during("bind", || name.to_owned()).doing("make a socket")?;
     let owner = (Some(nix::unistd::Uid::from_raw(owner)), Some(nix::unistd::Gid::from_raw(owner)));
-    nix::unistd::fchownat(&directory, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW)
+    nix::unistd::fchownat(directory, name, owner.0, owner.1, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
         .during("fchownat", || name.to_owned())
         .doing("give a socket to the gateway")?;
     Backlog::new(backlog)

@@ -85,7 +85,8 @@ fn bind_node(template: BorrowedFd<'_>, name: &str, number: (u64, u64)) -> Result
     let copy = mount::open_tree(node.as_fd(), c"", Depth::One)
         .during("open_tree", || name.to_owned())
         .doing("copy a device node")?;
-    mount::set_attributes(copy.as_fd(), attr::NOSUID | attr::NOEXEC, 0, None, Depth::One)
+    // Read-only keeps tenants from the times of the host's inode; writing to the device is another thing.
+    mount::set_attributes(copy.as_fd(), attr::RDONLY | attr::NOSUID | attr::NOEXEC, 0, None, Depth::One)
         .during("mount_setattr", || name.to_owned())
         .doing("copy a device node")?;
     mount::attach(copy.as_fd(), file.as_fd())

@@ -2,12 +2,18 @@
 
 use crate::error::{Doing, Error, Result};
 use bulkhead_sys::error::Context;
-use nix::fcntl::{Flock, FlockArg};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// How long a start waits for the server that had the state directory before.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -22,6 +28,9 @@ pub struct Instance {
     pub run_dir: PathBuf,
     /// Who the gateway runs as.
     pub gateway_uid: u32,
+    /// `<run-dir>/gateway/agents`, root's, held open: its parent is the gateway's, who could put another one in
+    /// its place, but not into this one.
+    pub(crate) agents: OwnedFd,
     _lock: Flock<fs::File>,
 }
 
@@ -34,27 +43,19 @@ impl Instance {
         for (path, mode, uid) in layout(state_dir, run_dir, gateway_uid) {
             ensure_directory(&path, mode, uid)?;
         }
+        let gateway = open_directory(&run_dir.join("gateway"))?;
+        let agents = ensure_below(&gateway, &run_dir.join("gateway/agents"), 0o711, 0)?;
         let lock = lock(state_dir, LOCK_PATIENCE)?;
         let instance = Self {
             name: name(state_dir)?,
             state_dir: state_dir.to_owned(),
             run_dir: run_dir.to_owned(),
             gateway_uid,
+            agents,
             _lock: lock,
         };
         instance.write_files()?;
         Ok(instance)
-    }
-
-    /// Takes the lock of an instance whose directories exist, without waiting and without making anything.
-    pub(crate) fn existing(state_dir: &Path, run_dir: &Path) -> Result<Self> {
-        Ok(Self {
-            name: name(state_dir)?,
-            state_dir: state_dir.to_owned(),
-            run_dir: run_dir.to_owned(),
-            gateway_uid: 0,
-            _lock: lock(state_dir, LOCK_PATIENCE)?,
-        })
     }
 
     /// Where the other commands and the gateway find things.
@@ -77,10 +78,6 @@ impl Instance {
         self.run_dir.join("intents")
     }
 
-    pub(crate) fn agents(&self) -> PathBuf {
-        self.run_dir.join("gateway/agents")
-    }
-
     pub(crate) fn socket(&self) -> PathBuf {
         self.run_dir.join("runtime.sock")
     }
@@ -95,11 +92,19 @@ fn layout(state_dir: &Path, run_dir: &Path, gateway: u32) -> Vec<(PathBuf, u32, 
         (state_dir.join("images"), 0o700, 0),
         (run_dir.to_owned(), 0o711, 0),
         (run_dir.join("gateway"), 0o700, gateway),
-        (run_dir.join("gateway/agents"), 0o700, gateway),
         (run_dir.join("intents"), 0o700, 0),
         (run_dir.join("mounts"), 0o700, 0),
     ]
 }
+
+/// The lock and the name of an instance whose directories exist; makes nothing.
+pub(crate) fn claim(state_dir: &Path) -> Result<(Lock, String)> {
+    Ok((Lock(lock(state_dir, LOCK_PATIENCE)?), name(state_dir)?))
+}
+
+/// While this lives no server of the state directory can start.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<fs::File>);
 
 fn name(state_dir: &Path) -> Result<String> {
     let meta = fs::metadata(state_dir)
@@ -121,30 +126,58 @@ fn ensure_directory(path: &Path, mode: u32, uid: u32) -> Result<()> {
             .doing("make a directory")?;
     }
     check_parent(path)?;
-    match fs::DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => check_directory(path, uid)?,
-        made => made.during("mkdir", || path.display().to_string()).doing("make a directory")?,
+    let parent = open_directory(path.parent().unwrap_or(Path::new("/")))?;
+    ensure_below(&parent, path, mode, uid).map(drop)
+}
+
+/// Makes or checks the last directory of `path`, which lies in `parent`. All by descriptor: what was checked is
+/// what is changed, whoever renames meanwhile.
+fn ensure_below(parent: &OwnedFd, path: &Path, mode: u32, uid: u32) -> Result<OwnedFd> {
+    let name = path.file_name().ok_or(Error::Directory { path: path.to_owned(), problem: "has no name" })?;
+    let label = || path.display().to_string();
+    match nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(mode)) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno).during("mkdirat", label).doing("make a directory"),
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .and_then(|()| chown(path, Some(uid), Some(uid)))
-        .during("chown", || path.display().to_string())
-        .doing("give a directory its owner")
+    let directory = match nix::fcntl::openat(parent, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOTDIR | Errno::ELOOP) => {
+            return Err(Error::Directory { path: path.to_owned(), problem: "is not a directory" });
+        }
+        opened => opened.during("openat", label).doing("open a directory")?,
+    };
+    check(&directory, path, uid)?;
+    nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(mode))
+        .and_then(|()| nix::unistd::fchown(&directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid))))
+        .during("fchown", label)
+        .doing("give a directory its owner")?;
+    Ok(directory)
+}
+
+/// Opens a directory; links on the way are the operator's.
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd> {
+    nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .during("open", || path.display().to_string())
+        .doing("open a directory")
 }
 
 /// Refuses a directory of another owner, one that others may write to, and a link.
 pub(crate) fn check_directory(path: &Path, uid: u32) -> Result<()> {
-    let meta = fs::symlink_metadata(path)
-        .during("lstat", || path.display().to_string())
-        .doing("check a directory")?;
+    let directory = nix::fcntl::open(path, DIRECTORY, Mode::empty());
+    let Ok(directory) = directory else {
+        return Err(Error::Directory { path: path.to_owned(), problem: "is not a directory" });
+    };
+    check(&directory, path, uid)
+}
+
+fn check(directory: &OwnedFd, path: &Path, uid: u32) -> Result<()> {
+    let label = || path.display().to_string();
+    let meta = nix::sys::stat::fstat(directory).during("fstat", label).doing("check a directory")?;
     let problem = |problem| Error::Directory { path: path.to_owned(), problem };
-    if !meta.is_dir() {
-        return Err(problem("is not a directory"));
-    }
     // One that we have made and not yet given away belongs to root.
-    if meta.uid() != uid && meta.uid() != 0 {
+    if meta.st_uid != uid && meta.st_uid != 0 {
         return Err(problem("belongs to somebody else"));
     }
-    if meta.mode() & 0o022 != 0 {
+    if meta.st_mode & 0o022 != 0 {
         return Err(problem("is writable by others"));
     }
     Ok(())
@@ -155,9 +188,12 @@ fn check_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
     let meta =
         fs::metadata(parent).during("stat", || parent.display().to_string()).doing("check a directory")?;
+    let problem = |problem| Err(Error::Directory { path: parent.to_owned(), problem });
     if meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 {
-        let problem = "is writable by others and not sticky";
-        return Err(Error::Directory { path: parent.to_owned(), problem });
+        return problem("is writable by others and not sticky");
+    }
+    if meta.uid() != 0 {
+        return problem("belongs to somebody who could rename what is in it");
     }
     Ok(())
 }
@@ -198,7 +234,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("state");
         fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs::set_permissions(&path, everybody).unwrap();
         let error = check_directory(&path, nix::unistd::getuid().as_raw()).unwrap_err();
         assert!(error.to_string().ends_with("is writable by others"), "{error}");
         std::os::unix::fs::symlink("/", home.path().join("link")).unwrap();

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Files that tell of the host: hardware, neighbours, kernel layout.
-const FILES: [&str; 41] = [
+const FILES: [&str; 42] = [
     "buddyinfo",
+    "cgroups",
     "cmdline",
     "config.gz",
     "consoles",

@@ -4,20 +4,21 @@ use crate::adopt::kill_all;
 use crate::cgroup::Groups;
 use crate::error::{Error, Result};
 use crate::ids;
-use crate::instance::Instance;
+use crate::instance::{self, Lock};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long killed processes may take to be gone, and their groups to be removable.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Ends every process of the instance and removes its cgroups and its claims on ids. The files are the caller's.
+/// Ends every process of the instance and removes its cgroups and its claims on ids. The files are the caller's,
+/// and so is the lock: no server may start before they are gone too.
 ///
 /// # Errors
 /// [`Error::InUse`] while a server runs; [`Error::TooLong`] when something does not die.
-pub fn purge(state_dir: &Path, run_dir: &Path) -> Result<Instance> {
-    let instance = Instance::existing(state_dir, run_dir)?;
-    let groups = Groups::open(&instance.name)?;
+pub fn purge(state_dir: &Path) -> Result<Lock> {
+    let (lock, name) = instance::claim(state_dir)?;
+    let groups = Groups::open(&name)?;
     let until = Instant::now() + PATIENCE;
     loop {
         let mut left = false;
@@ -32,7 +33,7 @@ pub fn purge(state_dir: &Path, run_dir: &Path) -> Result<Instance> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    groups.remove_instance(&instance.name)?;
-    ids::release_all(&instance.name)?;
-    Ok(instance)
+    groups.remove_instance(&name)?;
+    ids::release_all(&name)?;
+    Ok(lock)
 }

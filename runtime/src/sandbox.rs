@@ -51,6 +51,8 @@ pub(crate) struct Ending {
     pub(crate) waiters: Vec<(Waiter, Reply)>,
     /// When it was killed last.
     pub(crate) killed: Instant,
+    /// Set when a step failed: not tried again before this.
+    pub(crate) not_before: Option<Instant>,
 }
 
 impl Sandbox {

@@ -1,11 +1,10 @@
 """The suite that runs as root inside the VM: unified cgroups, nsdelegate, systemd as PID 1.
 
-Its cases build on one another. One that begins after BUDGET has failed without being run, so that a hanging
-product still ends in a report.
+Its cases build on one another. One whose foundation failed, or that would begin after BUDGET, has failed without
+being run, so that a hanging product still ends in a report.
 Output is TAP and a closing `N passed, N failed`; the script outside knows how many
 must pass.
 """
-import contextlib
 import pathlib
 import re
 import time
@@ -194,27 +193,40 @@ def statistics(group):
     return {name: int(value) for name, value in re.findall(r"(\w+) (\d+)", (group / "cpu.stat").read_text())}
 
 
+def log_tail():
+    """The last lines of the server's log, as TAP comments."""
+    try:
+        lines = pathlib.Path(product.LOG).read_text(errors="replace").splitlines()[-25:]
+    except OSError as error:
+        lines = [str(error)]
+    return ["# the server's log:", *(f"#   {line}" for line in lines)]
+
+
 def main():
-    """Runs the cases, says how each ended, and shows the server's log when one failed."""
+    """Runs the cases and says how each ended; after the first failure the server's log is shown."""
     suite = Suite()
     cases = suite.cases()
+    foundations = [suite.serve_starts, suite.create, suite.limits_in_force]
     print(f"1..{len(cases)}", flush=True)
-    failed, end = 0, time.monotonic() + BUDGET
+    failed, stop, end = 0, "", time.monotonic() + BUDGET
     for number, case in enumerate(cases, 1):
         began = time.monotonic()
+        if began > end:
+            stop = stop or "no time left"
+        notes = []
         try:
-            assert began < end, "not run: no time left"
+            assert not stop, f"not run: {stop}"
             case()
-            word, why = "ok", ""
         except Exception:  # a case may fail in any way; the others still run
             failed += 1
-            word, why = "not ok", traceback.format_exc(limit=-3)
+            notes = [f"# {line}" for line in traceback.format_exc(limit=-3).splitlines()]
+            notes = notes[-1:] if stop else notes
+            notes += log_tail() if failed == 1 else []
+            if case in foundations:
+                stop = stop or f"it builds on case {number}"
+        word = "not ok" if notes else "ok"
         text = f"{word} {number} - {case.__doc__} # {time.monotonic() - began:.1f} s"
-        print("\n".join([text, *(f"# {line}" for line in why.splitlines())]), flush=True)
-    if failed:
-        with contextlib.suppress(OSError):
-            log = pathlib.Path(product.LOG).read_text(errors="replace").splitlines()[-60:]
-            print("\n".join(["# the server's log:", *(f"# {line}" for line in log)]), flush=True)
+        print("\n".join([text, *notes]), flush=True)
     print(f"{len(cases) - failed} passed, {failed} failed", flush=True)
 
 

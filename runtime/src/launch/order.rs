@@ -104,11 +104,13 @@ fn build_root<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
     ops
 }
 
-/// The first process of the inner pid namespace mounts /proc, which shows the namespace of who mounts it, and
-/// tells its parent to go on; the rest it does beside it. It keeps no right at all.
+/// The first process of the inner pid namespace mounts /proc, which shows the namespace of who mounts it, locks
+/// the user namespace and tells its parent to go on; the rest it does beside it. It keeps no right at all.
 fn init<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
-    let mut ops = vec![mount(c"proc", c"proc", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[]), Op::Ready];
+    let mut ops = vec![mount(c"proc", c"proc", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[])];
+    // Before an agent, which may be hostile, can run.
     ops.extend(lock_user_namespace());
+    ops.push(Op::Ready);
     let masks = &inputs.launcher.masks;
     for name in &masks.files {
         ops.push(Op::Bind { from: c"dev/null".to_owned(), to: c_string(&format!("proc/{name}")) });

@@ -2,19 +2,20 @@
 
 use super::{Server, Token};
 use crate::cgroup::Group;
-use crate::conn::Waiter;
-use crate::error::{Doing, Error, Result};
+use crate::conn::{self, Waiter};
+use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::sandbox::{Ending, Sandbox};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::Reply;
-use bulkhead_sys::error::Context;
 use bulkhead_sys::pidfd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// When a group that is still alive is killed again.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
+/// When a step that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Ends a sandbox that exists, in whatever state; `waiter` is told when nothing of it lives any more.
@@ -67,7 +68,8 @@ impl Server {
         {
             Self::note(&error);
         }
-        let ending = Ending { record, group, events, pidfd, waiters, killed: Instant::now() };
+        let killed = Instant::now();
+        let ending = Ending { record, group, events, pidfd, waiters, killed, not_before: None };
         self.insert(Sandbox::Ending(ending));
         // What was dead before has no event to wait for.
         self.look_at_ending(slot);
@@ -77,6 +79,9 @@ impl Server {
     pub(super) fn look_at_ending(&mut self, slot: u32) {
         let Some(sandbox) = self.take(slot) else { return };
         let Sandbox::Ending(mut ending) = sandbox else { return self.insert(sandbox) };
+        if ending.not_before.is_some_and(|time| Instant::now() < time) {
+            return self.insert(Sandbox::Ending(ending));
+        }
         match self.advance(&mut ending) {
             Ok(true) => {
                 self.by_slot.remove(&slot);
@@ -86,6 +91,7 @@ impl Server {
             Ok(false) => self.insert(Sandbox::Ending(ending)),
             Err(error) => {
                 Self::note(&error);
+                ending.not_before = Some(Instant::now() + TRY_AGAIN);
                 self.insert(Sandbox::Ending(ending));
             }
         }
@@ -112,7 +118,7 @@ impl Server {
         // Out of reach before anybody is told, deleted behind.
         self.roots.discard(&ending.record.id).map_err(Error::Root)?;
         self.reaper.start(&mut self.poll);
-        self.remove_agent_socket(&ending.record.id)?;
+        conn::remove_agent_socket(&self.instance, ending.record.id.as_str())?;
         for (waiter, reply) in ending.waiters.drain(..) {
             self.answer(waiter, reply);
         }
@@ -122,14 +128,6 @@ impl Server {
         }
         self.records.remove(&ending.record.id)?;
         Ok(true)
-    }
-
-    fn remove_agent_socket(&self, id: &SandboxId) -> Result<()> {
-        let path = self.instance.agents().join(format!("{id}.sock"));
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            done => done.during("unlink", || path.display().to_string()).doing("remove the agent's socket"),
-        }
     }
 }
 

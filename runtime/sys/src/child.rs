@@ -200,6 +200,8 @@ fn bind(from: &CStr, to: &CStr) -> Result<(), Errno> {
 }
 
 fn hide_directory(path: &CStr) -> Result<(), Errno> {
+    // mount(2) follows links; an image may have put one here.
+    find(path)?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     nix::mount::mount(Some(c"none"), path, Some(c"tmpfs"), flags, Some(c"size=4k,nr_inodes=2,mode=0555"))
 }

@@ -33,18 +33,42 @@ pub enum Verdict {
     Allow,
     /// It fails with this error, nothing is done.
     Fail(Errno),
+    /// It succeeds, and nothing is done.
+    Pretend,
 }
 
-/// One comparison with the low 32 bits of an argument. The kernel takes these arguments as `int` or
-/// `unsigned int`, so the upper half must not decide (CVE-2019-7303: `TIOCSTI | 1 << 32`).
+/// Which 32 bits of an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// All there is of an `int`: the kernel ignores the other half, so it must not decide either
+    /// (CVE-2019-7303: `TIOCSTI | 1 << 32`).
+    Low,
+    /// The other half of a pointer.
+    High,
+}
+
+/// One comparison with half of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Test {
     /// Which argument, from 0.
     pub argument: u8,
+    /// Which half of it.
+    pub half: Half,
     /// Bits that count.
     pub mask: u32,
     /// What they must be.
     pub value: u32,
+}
+
+impl Test {
+    fn word(&self, arguments: [u64; 6]) -> u32 {
+        let argument = arguments[usize::from(self.argument)];
+        let half = match self.half {
+            Half::Low => argument & 0xffff_ffff,
+            Half::High => argument >> 32,
+        };
+        u32::try_from(half).unwrap_or(u32::MAX)
+    }
 }
 
 /// A row's decision.
@@ -63,8 +87,7 @@ impl Rule {
         match self {
             Rule::Always(verdict) => verdict,
             Rule::ByArguments(cases, otherwise) => {
-                let low = |n: u8| u32::try_from(arguments[usize::from(n)] & 0xffff_ffff).unwrap_or(u32::MAX);
-                let holds = |test: &Test| low(test.argument) & test.mask == test.value;
+                let holds = |test: &Test| test.word(arguments) & test.mask == test.value;
                 let case = cases.iter().find(|(tests, _)| tests.iter().all(holds));
                 case.map_or(otherwise, |(_, verdict)| *verdict)
             }

@@ -4,7 +4,7 @@
 //! to fill its cache; a tree of the same content is a tenth of the work. seccompiler emits lists with one
 //! action each and would need two programs, so this small compiler is ours.
 
-use super::{Profile, ROWS, Rule, Test, Verdict, table::Row};
+use super::{Half, Profile, ROWS, Rule, Test, Verdict, table::Row};
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W,
     SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, sock_filter,
@@ -131,7 +131,9 @@ fn case(tests: &[Test], verdict: Verdict) -> Vec<sock_filter> {
     let mut code = vec![answer(verdict)];
     for test in tests.iter().rev() {
         let skip = u8::try_from(code.len()).expect("a case has few tests");
-        let mut this = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(test.argument))];
+        // Little endian: the low half comes first.
+        let half = if test.half == Half::Low { 0 } else { 4 };
+        let mut this = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(test.argument) + half)];
         if test.mask != u32::MAX {
             this.push(statement(BPF_ALU | BPF_AND | BPF_K, test.mask));
         }
@@ -145,6 +147,8 @@ fn case(tests: &[Test], verdict: Verdict) -> Vec<sock_filter> {
 fn answer(verdict: Verdict) -> sock_filter {
     match verdict {
         Verdict::Allow => statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        // Error 0 is success.
+        Verdict::Pretend => statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO),
         Verdict::Fail(errno) => statement(
             BPF_RET | BPF_K,
             SECCOMP_RET_ERRNO | u32::try_from(errno as i32).expect("errors are positive"),
@@ -152,7 +156,7 @@ fn answer(verdict: Verdict) -> sock_filter {
     }
 }
 
-/// Loads 32 bits of `struct seccomp_data`; arguments are little endian, so their low half comes first.
+/// Loads 32 bits of `struct seccomp_data`.
 fn load(offset: u32) -> sock_filter {
     statement(BPF_LD | BPF_W | BPF_ABS, offset)
 }

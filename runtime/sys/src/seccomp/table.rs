@@ -1,7 +1,7 @@
 //! The table. Sources: the allow-lists that container runtimes publish, the CVEs named in the reasons, and
 //! what bash, coreutils, Python, Node, the JVM and Go were seen to call.
 
-use super::{Rule, Test, Verdict};
+use super::{Half, Rule, Test, Verdict};
 use libc as c;
 use nix::errno::Errno;
 
@@ -22,33 +22,78 @@ pub struct Row {
 
 const ALLOW: Rule = Rule::Always(Verdict::Allow);
 const EPERM: Rule = Rule::Always(Verdict::Fail(Errno::EPERM));
+const PRETEND: Rule = Rule::Always(Verdict::Pretend);
 const ENOSYS: Rule = Rule::Always(Verdict::Fail(Errno::ENOSYS));
 
 const fn all(rule: Rule, numbers: &'static [i64], why: &'static str) -> Row {
     Row { numbers, agent: rule, command: rule, gateway: rule, why }
 }
 
+/// An `int` argument has this value.
 const fn is(argument: u8, value: u32) -> Test {
-    Test { argument, mask: u32::MAX, value }
+    Test { argument, half: Half::Low, mask: u32::MAX, value }
 }
 
 /// Every namespace flag of clone(2) but `CLONE_NEWTIME`, whose bit is part of the exit signal there.
-const NAMESPACE_FLAGS: Test = Test { argument: 0, mask: 0x7e02_0000, value: 0 };
+const NAMESPACE_FLAGS: Test = Test { argument: 0, half: Half::Low, mask: 0x7e02_0000, value: 0 };
 const CLONE: Rule = Rule::ByArguments(&[(&[NAMESPACE_FLAGS], Verdict::Allow)], Verdict::Fail(Errno::EPERM));
 
-const UNIX: &[Test] = &[is(0, 1)];
-const INET: &[Test] = &[is(0, 2)];
-const INET6: &[Test] = &[is(0, 10)];
-const ROUTE_NETLINK: &[Test] = &[is(0, 16), is(2, 0)];
+/// The kind of a socket, without `SOCK_NONBLOCK` and `SOCK_CLOEXEC`.
+const fn kind(value: u32) -> Test {
+    Test { argument: 1, half: Half::Low, mask: 0xf, value }
+}
+
+/// `AF_INET` (2) and `AF_INET6` (10), which differ in one bit.
+const INET: Test = Test { argument: 0, half: Half::Low, mask: !8, value: 2 };
+const STREAM: u32 = 1;
+const DATAGRAM: u32 = 2;
+const RAW: u32 = 3;
+const NO_FAMILY: Verdict = Verdict::Fail(Errno::EAFNOSUPPORT);
 const SOCKET: Rule = Rule::ByArguments(
     &[
-        (UNIX, Verdict::Allow),
-        (INET, Verdict::Allow),
-        (INET6, Verdict::Allow),
-        (ROUTE_NETLINK, Verdict::Allow),
+        (&[is(0, 1)], Verdict::Allow),            // AF_UNIX
+        (&[is(0, 16), is(2, 0)], Verdict::Allow), // AF_NETLINK, NETLINK_ROUTE
+        (&[INET, kind(STREAM), is(2, 0)], Verdict::Allow),
+        (&[INET, kind(STREAM), is(2, 6)], Verdict::Allow),
+        (&[INET, kind(DATAGRAM), is(2, 0)], Verdict::Allow),
+        (&[INET, kind(DATAGRAM), is(2, 17)], Verdict::Allow),
+        // As the kernel says without CAP_NET_RAW.
+        (&[INET, kind(RAW)], Verdict::Fail(Errno::EPERM)),
+        (&[INET], Verdict::Fail(Errno::EPROTONOSUPPORT)),
     ],
-    Verdict::Fail(Errno::EAFNOSUPPORT),
+    NO_FAMILY,
 );
+const SOCKETPAIR: Rule = Rule::ByArguments(&[(&[is(0, 1)], Verdict::Allow)], NO_FAMILY);
+/// `SO_ATTACH_FILTER`, `SO_ATTACH_BPF` and their two `REUSEPORT` sisters, of `SOL_SOCKET`.
+const SETSOCKOPT: Rule = Rule::ByArguments(
+    &[
+        (&[is(1, 1), is(2, 26)], REFUSED),
+        (&[is(1, 1), is(2, 50)], REFUSED),
+        (&[is(1, 1), is(2, 51)], REFUSED),
+        (&[is(1, 1), is(2, 52)], REFUSED),
+    ],
+    Verdict::Allow,
+);
+/// `F_SETLEASE` and `F_NOTIFY`.
+const FCNTL: Rule =
+    Rule::ByArguments(&[(&[is(1, 1024)], REFUSED), (&[is(1, 1026)], REFUSED)], Verdict::Allow);
+/// `SECCOMP_SET_MODE_FILTER`: as on a kernel without filters, which programs expect.
+const SECCOMP: Rule = Rule::ByArguments(&[(&[is(0, 1)], Verdict::Fail(Errno::EINVAL))], Verdict::Allow);
+const RLIMIT_CORE: u32 = 4;
+const SETRLIMIT: Rule = Rule::ByArguments(&[(&[is(0, RLIMIT_CORE)], Verdict::Pretend)], Verdict::Allow);
+/// Reading it, with a null new limit, is fine.
+const PRLIMIT: Rule = Rule::ByArguments(
+    &[
+        (
+            &[is(1, RLIMIT_CORE), is(2, 0), Test { argument: 2, half: Half::High, mask: u32::MAX, value: 0 }],
+            Verdict::Allow,
+        ),
+        (&[is(1, RLIMIT_CORE)], Verdict::Pretend),
+    ],
+    Verdict::Allow,
+);
+/// `MADV_MERGEABLE`.
+const MADVISE: Rule = Rule::ByArguments(&[(&[is(2, 12)], Verdict::Fail(Errno::EINVAL))], Verdict::Allow);
 
 const REFUSED: Verdict = Verdict::Fail(Errno::EPERM);
 const IOCTL: Rule = Rule::ByArguments(
@@ -60,7 +105,20 @@ const IOCTL: Rule = Rule::ByArguments(
     ],
     Verdict::Allow,
 );
-const PRCTL: Rule = Rule::ByArguments(&[(&[is(0, 35)], REFUSED)], Verdict::Allow);
+/// `PR_SET_MM`, `PR_SCHED_CORE`, `PR_SET_MEMORY_MERGE`.
+const PRCTL: Rule = Rule::ByArguments(PRCTL_REFUSED, Verdict::Allow);
+const PRCTL_REFUSED: &[(&[Test], Verdict)] =
+    &[(&[is(0, 35)], REFUSED), (&[is(0, 62)], REFUSED), (&[is(0, 67)], REFUSED)];
+/// And `PR_SET_SECCOMP` with a filter.
+const COMMAND_PRCTL: Rule = Rule::ByArguments(
+    &[
+        PRCTL_REFUSED[0],
+        PRCTL_REFUSED[1],
+        PRCTL_REFUSED[2],
+        (&[is(0, 22), is(1, 2)], Verdict::Fail(Errno::EINVAL)),
+    ],
+    Verdict::Allow,
+);
 const ARCH_PRCTL: Rule = Rule::ByArguments(
     &[
         (&[is(0, 0x1001)], Verdict::Allow), // ARCH_SET_GS
@@ -102,9 +160,10 @@ pub const ROWS: &[Row] = &[
     all(ALLOW, SELF_SANDBOX, "programs that confine themselves: only ever takes rights away"),
     all(
         SOCKET,
-        &[c::SYS_socket, c::SYS_socketpair],
-        "unix, inet, inet6 and route netlink: the other families have each had their kernel exploits (AF_ALG: CVE-2026-31431, AF_VSOCK reaches a hypervisor)",
+        &[c::SYS_socket],
+        "unix, tcp, udp and route netlink: the other families and protocols have each had their kernel exploits (AF_ALG: CVE-2026-31431; AF_VSOCK reaches a hypervisor), and opening one may load a module",
     ),
+    all(SOCKETPAIR, &[c::SYS_socketpair], "unix: no other family has pairs"),
     all(
         CLONE,
         &[c::SYS_clone],
@@ -118,7 +177,36 @@ pub const ROWS: &[Row] = &[
         why: "flags lie behind a pointer, so commands fall back to clone; the agent clones into cgroup leaves and holds no capability that makes a namespace",
     },
     all(IOCTL, &[c::SYS_ioctl], "all but terminal injection and line disciplines (CVE-2017-5226)"),
-    all(PRCTL, &[c::SYS_prctl], "all but PR_SET_MM"),
+    Row {
+        numbers: &[c::SYS_prctl],
+        agent: PRCTL,
+        command: COMMAND_PRCTL,
+        gateway: PRCTL,
+        why: "no PR_SET_MM, no steering of core scheduling or page merging; filters as at seccomp",
+    },
+    Row {
+        numbers: &[c::SYS_seccomp],
+        agent: ALLOW,
+        command: SECCOMP,
+        gateway: SECCOMP,
+        why: "compiled filters are charged to nobody and share one pool of the host, which when empty lets nobody install any",
+    },
+    all(SETSOCKOPT, &[c::SYS_setsockopt], "no socket filters: the same pool as at seccomp"),
+    all(
+        FCNTL,
+        &[c::SYS_fcntl],
+        "no leases, which hold up whoever opens a shared file, and no directory notices",
+    ),
+    all(MADVISE, &[c::SYS_madvise], "no page merging: it tells what neighbours have in memory"),
+    Row {
+        numbers: &[c::SYS_setrlimit],
+        agent: ALLOW,
+        command: SETRLIMIT,
+        gateway: ALLOW,
+        why: "core dumps stay off: their limit of 1 means never, 0 would start the host's helper where core_pattern is a pipe",
+    },
+    Row { numbers: &[c::SYS_prlimit64], agent: ALLOW, command: PRLIMIT, gateway: ALLOW, why: "as setrlimit" },
+    all(PRETEND, &[c::SYS_sync], "would flush every file system of the host"),
     all(ARCH_PRCTL, &[c::SYS_arch_prctl], "thread pointers only"),
     all(PERSONALITY, &[c::SYS_personality], "no READ_IMPLIES_EXEC, no MMAP_PAGE_ZERO, no fixed addresses"),
     all(EPERM, &[c::SYS_unshare, c::SYS_setns], "no new and no other namespaces"),
@@ -201,7 +289,6 @@ const FILES: &[i64] = &[
     c::SYS_dup,
     c::SYS_dup2,
     c::SYS_sendfile,
-    c::SYS_fcntl,
     c::SYS_flock,
     c::SYS_fsync,
     c::SYS_fdatasync,
@@ -262,7 +349,6 @@ const FILES: &[i64] = &[
     452,
     c::SYS_readahead,
     c::SYS_fadvise64,
-    c::SYS_sync,
     c::SYS_syncfs,
     c::SYS_dup3,
     c::SYS_pipe2,
@@ -289,7 +375,6 @@ const MEMORY: &[i64] = &[
     c::SYS_mremap,
     c::SYS_msync,
     c::SYS_mincore,
-    c::SYS_madvise,
     c::SYS_mlock,
     c::SYS_munlock,
     c::SYS_mlockall,
@@ -318,8 +403,6 @@ const PROCESSES: &[i64] = &[
     c::SYS_getrusage,
     c::SYS_sysinfo,
     c::SYS_getrlimit,
-    c::SYS_setrlimit,
-    c::SYS_prlimit64,
     c::SYS_getpriority,
     c::SYS_setpriority,
     c::SYS_sched_yield,
@@ -453,7 +536,6 @@ const NETWORK: &[i64] = &[
     c::SYS_listen,
     c::SYS_getsockname,
     c::SYS_getpeername,
-    c::SYS_setsockopt,
     c::SYS_getsockopt,
 ];
 
@@ -476,12 +558,8 @@ const EVENTS: &[i64] = &[
     c::SYS_inotify_rm_watch,
 ];
 
-const SELF_SANDBOX: &[i64] = &[
-    c::SYS_seccomp,
-    c::SYS_landlock_create_ruleset,
-    c::SYS_landlock_add_rule,
-    c::SYS_landlock_restrict_self,
-];
+const SELF_SANDBOX: &[i64] =
+    &[c::SYS_landlock_create_ruleset, c::SYS_landlock_add_rule, c::SYS_landlock_restrict_self];
 
 const MOUNTING: &[i64] = &[
     c::SYS_mount,
