@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -47,27 +47,12 @@ impl Disks {
     ///
     /// # Errors
     /// `EEXIST` when it exists: a disk is never used twice.
-    pub fn create(&self, id: &str) -> Result<OwnedFd> {
+    pub fn create(&self, id: &str) -> Result<Disk> {
         mkdirat(&self.directory, id, mode(0o700)).during("mkdirat", || id.to_owned()).doing("make a disk")?;
-        let disk = self.get(id)?;
-        self.fill(disk.as_fd()).doing("fill a disk")?;
+        let disk =
+            Disk { directory: below(self.directory.as_fd(), id).doing("open a disk")?, owner: self.owner };
+        disk.fill().doing("fill a disk")?;
         Ok(disk)
-    }
-
-    /// Opens the disk of a sandbox.
-    ///
-    /// # Errors
-    /// As openat(2).
-    pub fn get(&self, id: &str) -> Result<OwnedFd> {
-        below(self.directory.as_fd(), id).doing("open a disk")
-    }
-
-    fn fill(&self, disk: BorrowedFd<'_>) -> bulkhead_sys::Result<()> {
-        make_directory(disk, "work", 0o700)?;
-        make_directory(disk, "upper", 0o755)?;
-        let upper = below(disk, "upper")?;
-        let owner = (Some(Uid::from_raw(self.owner)), Some(Gid::from_raw(self.owner)));
-        nix::unistd::fchown(&upper, owner.0, owner.1).during("fchown", || "upper".into())
     }
 
     /// Puts a disk out of reach at once; a missing one is fine.
@@ -104,6 +89,42 @@ impl Disks {
             .filter_map(|name| name.into_string().ok())
             .filter(|name| !name.starts_with('.'))
             .collect())
+    }
+}
+
+/// The disk of one sandbox.
+#[derive(Debug)]
+pub struct Disk {
+    directory: OwnedFd,
+    owner: u32,
+}
+
+impl Disk {
+    /// Its directory, with `upper` and `work` in it.
+    #[must_use]
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    fn fill(&self) -> bulkhead_sys::Result<()> {
+        make_directory(self.directory(), "work", 0o700)?;
+        self.owned_directory(self.directory(), "upper").map(drop)
+    }
+
+    /// Writes files of /etc, before anybody uses the disk.
+    pub(crate) fn write_etc(&self, files: &[(&'static CStr, String)]) -> Result<()> {
+        let upper = below(self.directory(), "upper").doing("open a disk")?;
+        let etc = self.owned_directory(upper.as_fd(), "etc").doing("write the files of /etc")?;
+        let write = |(name, text): &(&CStr, String)| crate::etc::write(etc.as_fd(), name, text, self.owner);
+        files.iter().try_for_each(write).doing("write the files of /etc")
+    }
+
+    fn owned_directory(&self, parent: BorrowedFd<'_>, name: &str) -> bulkhead_sys::Result<OwnedFd> {
+        make_directory(parent, name, 0o755)?;
+        let made = below(parent, name)?;
+        let owner = (Some(Uid::from_raw(self.owner)), Some(Gid::from_raw(self.owner)));
+        nix::unistd::fchown(&made, owner.0, owner.1).during("fchown", || name.to_owned())?;
+        Ok(made)
     }
 }
 
@@ -161,7 +182,7 @@ fn delete(trash: BorrowedFd<'_>, name: &CString, moved: &mut u64) -> bulkhead_sy
 }
 
 /// False when the entry is a directory.
-fn try_unlink(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> bulkhead_sys::Result<bool> {
+fn try_unlink(parent: BorrowedFd<'_>, name: &CStr) -> bulkhead_sys::Result<bool> {
     match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(true),
         Err(Errno::EISDIR | Errno::EPERM) => Ok(false),

@@ -1,8 +1,10 @@
-//! The files of /etc that differ between sandboxes: in a small file system in memory, mounted one by one.
+//! The files of /etc that differ between sandboxes.
 //!
-//! Not on the disk, where each would cost an inode in every launch, and not bound from the state directory, whose
-//! path every sandbox could read in its mount table.
+//! Where the kernel can take a mount out of a detached one (Linux 6.15) they lie in a small file system in memory and
+//! are mounted one by one: on the disk each would cost an inode in every launch. Bound from the state directory they
+//! would show its path in the mount table of the sandbox. Before 6.15 they are written to the disk.
 
+use crate::disk::Disk;
 use crate::error::{Doing, Result};
 use crate::idmap::IdRange;
 use bulkhead_sys::call::mount::{self, Depth, Setting, attr};
@@ -10,34 +12,78 @@ use bulkhead_sys::error::Context;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Mounts for /etc/hostname and /etc/hosts, the tenant's to write to.
-pub(crate) fn files(hostname: &str, range: IdRange) -> Result<Vec<(CString, OwnedFd)>> {
-    make(hostname, range.base).doing("write the files of /etc")
+/// Where they go on this kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Memory,
+    Disk,
 }
 
-fn make(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<(CString, OwnedFd)>> {
+impl Place {
+    /// Tried once.
+    pub(crate) fn probe() -> Self {
+        match in_memory("probe", 0) {
+            Ok(_) => Self::Memory,
+            Err(_) => Self::Disk,
+        }
+    }
+}
+
+/// Puts them in their place, owned by the tenant: mounts relative to the root, or files below `disk`, whose owners
+/// are translated later.
+pub(crate) fn put(
+    place: Place,
+    hostname: &str,
+    range: IdRange,
+    disk: &Disk,
+) -> Result<Vec<(CString, OwnedFd)>> {
+    match place {
+        Place::Memory => in_memory(hostname, range.base).doing("write the files of /etc"),
+        Place::Disk => {
+            disk.write_etc(&texts(hostname))?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn texts(hostname: &str) -> [(&'static CStr, String); 2] {
+    let hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    [(c"hostname", format!("{hostname}\n")), (c"hosts", hosts)]
+}
+
+fn in_memory(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<(CString, OwnedFd)>> {
     let fs = mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into())?;
     for (key, value) in [(c"size", c"64k"), (c"nr_inodes", c"4"), (c"mode", c"0755")] {
         mount::configure(fs.as_fd(), key, Setting::Text(value)).during("fsconfig", || "tmpfs".into())?;
     }
     let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let made = mount::create(fs.as_fd(), attributes).during("fsmount", || "tmpfs".into())?;
-    let hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let mut out = Vec::new();
-    for (name, text) in [(c"hostname", format!("{hostname}\n")), (c"hosts", hosts)] {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    for (name, text) in texts(hostname) {
         let label = || name.to_string_lossy().into_owned();
-        let file = openat(&made, name, flags, Mode::from_bits_truncate(0o644)).during("openat", label)?;
-        nix::unistd::fchown(&file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
-            .during("fchown", label)?;
-        std::fs::File::from(file).write_all(text.as_bytes()).during("write", label)?;
+        write(made.as_fd(), name, &text, owner)?;
         let alone = mount::open_tree(made.as_fd(), name, Depth::One).during("open_tree", label)?;
         let at = CString::new(format!("etc/{}", name.to_string_lossy())).expect("names have no NUL");
         out.push((at, alone));
     }
     Ok(out)
+}
+
+/// Writes one of the files into a directory.
+pub(crate) fn write(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    text: &str,
+    owner: u32,
+) -> bulkhead_sys::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let label = || name.to_string_lossy().into_owned();
+    let file = openat(directory, name, flags, Mode::from_bits_truncate(0o644)).during("openat", label)?;
+    nix::unistd::fchown(&file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
+        .during("fchown", label)?;
+    std::fs::File::from(file).write_all(text.as_bytes()).during("write", label)
 }

@@ -26,6 +26,7 @@ pub struct Store {
     maps: MapCache,
     nothing: OwnedFd,
     passing: Passing,
+    etc: etc::Place,
 }
 
 /// What a launch needs to enter a root: detached mounts, visible to nobody else.
@@ -58,6 +59,7 @@ impl Store {
             maps: MapCache::default(),
             nothing,
             passing,
+            etc: etc::Place::probe(),
         })
     }
 
@@ -79,12 +81,13 @@ impl Store {
     pub fn prepare(&mut self, id: &str, image: &str, hostname: &str, range: IdRange) -> Result<Root> {
         self.resolve(image)?;
         let disk = self.disks.create(id)?;
+        // Before the overlay: what lies on the disk must not change under it.
+        let mut mounts = etc::put(self.etc, hostname, range, &disk)?;
         let maps = self.maps.get(self.neutral, range)?;
-        let root = overlay::root(self.skeleton.as_fd(), disk.as_fd(), maps, &self.passing)?;
+        let root = overlay::root(self.skeleton.as_fd(), disk.directory(), maps, &self.passing)?;
         let (usr, nothing) = (self.host_usr.as_fd(), self.nothing.as_fd());
         let usr = overlay::read_only(usr, nothing, &maps.host, &self.passing)?;
-        let mut mounts = vec![(c"usr".to_owned(), usr)];
-        mounts.extend(etc::files(hostname, range)?);
+        mounts.push((c"usr".to_owned(), usr));
         Ok(Root { root, mounts })
     }
 

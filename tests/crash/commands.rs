@@ -1,8 +1,13 @@
 //! Crashes in the middle of work: under commands, under creates, under deletes.
 
+use bulkhead_tests::eventually::within;
 use bulkhead_tests::{Server, eventually, host};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a client tries again what fails while halves are killed every few seconds.
+const BETWEEN_CRASHES: Duration = Duration::from_secs(60);
 
 /// An attached command belongs to its connection, which ends with the gateway.
 #[test]
@@ -33,13 +38,14 @@ fn a_command_ends_with_its_gateway() {
 #[test]
 fn creates_and_deletes_under_fire() {
     let server = Server::start();
-    let rounds = if std::env::var_os("BULKHEAD_TEST_LONG").is_some() { 100 } else { 12 };
+    // After each crash in a row the supervisor waits longer before it starts the half again, up to 5 s.
+    let rounds = if std::env::var_os("BULKHEAD_TEST_LONG").is_some() { 40 } else { 12 };
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..3).map(|_| scope.spawn(|| churn(&server, &stop))).collect();
         for round in 0..rounds {
             let word = if round % 2 == 0 { "runtime" } else { "gateway" };
-            std::thread::sleep(std::time::Duration::from_millis(37 * (round % 7)));
+            std::thread::sleep(Duration::from_millis(37 * (round % 7)));
             host::kill9(server.half(word).pid);
             server.wait_healthy();
         }
@@ -65,17 +71,19 @@ fn churn(server: &Server, stop: &AtomicBool) -> usize {
         acknowledged += 1;
         let id = answer.data()["id"].as_str().expect("an id").to_owned();
         let path = format!("/api/sandboxes/{id}");
-        eventually("an acknowledged sandbox is known", || {
+        within(BETWEEN_CRASHES, "an acknowledged sandbox is known", || {
             match server.client().try_send("GET", &path, &key, None) {
                 Ok(found) if found.status == 200 => Ok(()),
                 Ok(other) => Err(other.text()),
                 Err(e) => Err(e.to_string()),
             }
         });
-        eventually("it can be deleted", || match server.client().try_send("DELETE", &path, &key, None) {
-            Ok(done) if matches!(done.status, 200 | 404) => Ok(()),
-            Ok(other) => Err(other.text()),
-            Err(e) => Err(e.to_string()),
+        within(BETWEEN_CRASHES, "it can be deleted", || {
+            match server.client().try_send("DELETE", &path, &key, None) {
+                Ok(done) if matches!(done.status, 200 | 404) => Ok(()),
+                Ok(other) => Err(other.text()),
+                Err(e) => Err(e.to_string()),
+            }
         });
     }
     acknowledged

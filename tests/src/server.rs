@@ -146,7 +146,7 @@ impl Server {
     /// The half `runtime` or `gateway`.
     #[must_use]
     pub fn half(&self, word: &str) -> Process {
-        eventually(&format!("a {word} below serve"), || {
+        within(START_PATIENCE, &format!("a {word} below serve"), || {
             let found = self.processes().into_iter().find(|p| p.is_half(word) && p.state != 'Z');
             found.ok_or_else(|| format!("{:?}", self.processes()))
         })
