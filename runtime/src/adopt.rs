@@ -18,8 +18,13 @@ pub(crate) fn survey(records: &Records, groups: &Groups) -> Result<Vec<Sandbox>>
         sandboxes.push(state_of(record, group, records)?);
     }
     for record in found.stale {
-        // Another boot's processes are gone with it; the disk is kept.
-        sandboxes.push(dead(record, records)?);
+        // Another boot's processes are gone with it; the disk is kept, unless it was being destroyed.
+        let sandbox = if record.phase == Phase::Ending {
+            state_of(record, None, records)
+        } else {
+            dead(record, records)
+        };
+        sandboxes.push(sandbox?);
     }
     report_strangers(groups, &sandboxes)?;
     Ok(sandboxes)
@@ -34,7 +39,7 @@ fn state_of(record: Record, group: Option<Group>, records: &Records) -> Result<S
                 dead(record, records)
             }
         },
-        (Phase::Launching, group) => {
+        (Phase::Launching | Phase::Ending, group) => {
             let events = group.as_ref().map(Group::events).transpose()?;
             if let Some(group) = &group {
                 group.kill()?;

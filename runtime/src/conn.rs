@@ -108,6 +108,26 @@ pub(crate) fn remove_agent_socket(instance: &Instance, id: &str) -> Result<()> {
     unlink(instance.agents.as_fd(), &format!("{id}.sock"))
 }
 
+/// Removes the sockets of agents that are not `known`: a runtime was killed between two steps of a destroy.
+pub(crate) fn remove_strange_sockets(instance: &Instance, known: &dyn Fn(&str) -> bool) -> Result<()> {
+    let names = || -> std::result::Result<Vec<_>, Errno> {
+        let flags =
+            nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
+        let again = nix::fcntl::openat(&instance.agents, ".", flags, nix::sys::stat::Mode::empty())?;
+        nix::dir::Dir::from_fd(again)?
+            .iter()
+            .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
+            .collect()
+    };
+    for name in names().during("getdents", || "agents".into()).doing("list the sockets of agents")? {
+        let Ok(name) = name.to_str() else { continue };
+        if name.strip_suffix(".sock").is_some_and(|id| !known(id)) {
+            unlink(instance.agents.as_fd(), name)?;
+        }
+    }
+    Ok(())
+}
+
 fn unlink(directory: BorrowedFd<'_>, name: &str) -> Result<()> {
     match nix::unistd::unlinkat(directory, name, nix::unistd::UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),

@@ -13,13 +13,12 @@ use std::path::Path;
 /// Nodes of the host's /dev with their numbers: a node of another number is somebody's trap.
 const NODES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-const LINKS: [(&str, &str); 6] = [
+const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
     ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"),
     ("pts/ptmx", "ptmx"),
-    ("/proc/mounts", "mtab"),
 ];
 /// Mount points for what each sandbox has of its own.
 const DIRECTORIES: [&str; 3] = ["pts", "shm", "mqueue"];

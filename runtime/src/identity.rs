@@ -9,17 +9,25 @@ use crate::error::{Doing, Result};
 use bulkhead_sys::call::process::{self, CapSets, Ids};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::{caps, net};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::os::fd::OwnedFd;
 
 /// What this process is when it is itself.
 #[derive(Debug)]
 pub(crate) struct Home {
     network: OwnedFd,
+    /// The supervisor that this process dies with, where it has one.
+    supervisor: Option<Pid>,
 }
 
 impl Home {
     pub(crate) fn remember() -> Result<Self> {
-        Ok(Self { network: net::current().doing("remember the network namespace")? })
+        let signal = nix::sys::prctl::get_pdeathsig()
+            .during("prctl", || "PR_GET_PDEATHSIG".into())
+            .doing("remember the supervisor")?;
+        let network = net::current().doing("remember the network namespace")?;
+        Ok(Self { network, supervisor: signal.map(|_| nix::unistd::getppid()) })
     }
 
     /// Runs `clone` inside a new network namespace and as `base`, able to enter any cgroup and nothing more.
@@ -28,11 +36,25 @@ impl Home {
     /// When this process cannot become itself again: it would go on as somebody else.
     pub(crate) fn away<T>(&self, base: u32, clone: impl FnOnce() -> Result<T>) -> Result<T> {
         let done = enter_new_network().and_then(|()| as_user(base, clone));
+        self.stay_with_supervisor();
         if let Err(error) = net::enter(&self.network) {
             tracing::error!("cannot return to the network namespace: {}", crate::error::chain(&error));
             std::process::abort();
         }
         done
+    }
+}
+
+impl Home {
+    /// A change of credentials takes the parent death signal away; a supervisor that died meanwhile is noticed
+    /// here.
+    fn stay_with_supervisor(&self) {
+        let Some(supervisor) = self.supervisor else { return };
+        let armed = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        if armed.is_err() || nix::unistd::getppid() != supervisor {
+            tracing::error!("the supervisor is gone");
+            std::process::abort();
+        }
     }
 }
 

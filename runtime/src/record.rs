@@ -36,6 +36,8 @@ pub(crate) enum Phase {
     Running(Identity),
     /// Its agent ended; the disk is kept.
     Dead,
+    /// Somebody was or will be told that it is destroyed.
+    Ending,
 }
 
 /// Which process a pid meant: numbers are used again, this pair is not within one boot.

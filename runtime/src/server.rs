@@ -10,7 +10,7 @@ mod reaper;
 
 use crate::adopt;
 use crate::cgroup::Groups;
-use crate::conn::{Connection, Listener, MAX_CONNECTIONS, Received, Waiter};
+use crate::conn::{self, Connection, Listener, MAX_CONNECTIONS, Received, Waiter};
 use crate::error::{Doing, Error, Result, chain};
 use crate::ids::Slots;
 use crate::instance::Instance;
@@ -145,6 +145,8 @@ impl Server {
         for sandbox in found {
             server.adopt(sandbox)?;
         }
+        let known = |id: &str| server.sandboxes.keys().any(|known| known.as_str() == id);
+        conn::remove_strange_sockets(&server.instance, &known)?;
         server.reaper.start(&mut server.poll);
         Ok(server)
     }

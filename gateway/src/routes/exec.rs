@@ -3,6 +3,7 @@
 use super::Call;
 use crate::api::{Envelope, ExecData, ExecRequest, Refusal};
 use crate::error::{ApiError, ApiResult};
+use crate::input::Switch;
 use crate::input::{self, Fields};
 use crate::limits;
 use crate::reply::{self, Pieces, Reply, ReplyBody};
@@ -51,6 +52,8 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
 
 fn parse(mut fields: Fields) -> ApiResult<ExecRequest> {
     let command = fields.text("command")?.ok_or_else(|| fields.refuse("command", "is required"))?;
+    // Nobody sends it any more (contract §4.1), and it has no effect; what is no switch is a mistake all the same.
+    fields.switch("background", Switch::Off)?;
     let args = fields.list("args")?.map(|items| items.into_iter().map(word).collect()).transpose()?;
     Ok(ExecRequest {
         command,

@@ -4,7 +4,7 @@ use super::{Server, Token};
 use crate::cgroup::Group;
 use crate::conn::{self, Waiter};
 use crate::error::{Error, Result};
-use crate::record::Record;
+use crate::record::{Phase, Record};
 use crate::sandbox::{Ending, Sandbox};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::Reply;
@@ -50,12 +50,17 @@ impl Server {
     /// Kills the group and watches it become empty.
     pub(super) fn begin_end_of(
         &mut self,
-        record: Record,
+        mut record: Record,
         group: Option<Group>,
         pidfd: Option<OwnedFd>,
         waiters: Vec<(Waiter, Reply)>,
     ) {
         let slot = record.slot.0;
+        // Before anybody is told: a runtime that starts after this one finishes what was begun.
+        record.phase = Phase::Ending;
+        if let Err(error) = self.records.write(&record) {
+            Self::note(&error);
+        }
         let events = group.as_ref().and_then(|group| match kill(group) {
             Ok(events) => Some(events),
             Err(error) => {
@@ -112,15 +117,19 @@ impl Server {
             }
             ending.group = None;
         }
-        if let Some(pidfd) = ending.pidfd.take() {
-            reap(&pidfd);
-        }
         // Out of reach before anybody is told, deleted behind.
         self.roots.discard(&ending.record.id).map_err(Error::Root)?;
         self.reaper.start(&mut self.poll);
         conn::remove_agent_socket(&self.instance, ending.record.id.as_str())?;
         for (waiter, reply) in ending.waiters.drain(..) {
             self.answer(waiter, reply);
+        }
+        // A group is empty a moment before its last process can be waited for.
+        if let Some(pidfd) = ending.pidfd.take()
+            && !is_reaped(&pidfd)
+        {
+            ending.pidfd = Some(pidfd);
+            return Ok(false);
         }
         // v1 counts a task until it is reaped, which for an adopted agent is up to init.
         if !self.groups.remove(&ending.record.id)? {
@@ -138,11 +147,14 @@ fn kill(group: &Group) -> Result<OwnedFd> {
     Ok(events)
 }
 
-/// Takes the exit status of an agent that ended; one that an earlier runtime started is init's to reap.
-fn reap(process: &OwnedFd) {
+/// Takes the exit status of an agent, if it has one yet; one that an earlier runtime started is init's to reap.
+fn is_reaped(process: &OwnedFd) -> bool {
     match pidfd::try_wait(process.as_fd()) {
-        Ok(_) => {}
-        Err(error) if error.errno == nix::errno::Errno::ECHILD => {}
-        Err(error) => tracing::error!("{}", crate::error::chain(&error)),
+        Ok(exit) => exit.is_some(),
+        Err(error) if error.errno == nix::errno::Errno::ECHILD => true,
+        Err(error) => {
+            tracing::error!("{}", crate::error::chain(&error));
+            true
+        }
     }
 }

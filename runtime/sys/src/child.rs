@@ -143,7 +143,8 @@ fn open_at(path: &CStr, number: i32) -> Result<(), Errno> {
 }
 
 fn set_hostname(name: &CStr) -> Result<(), Errno> {
-    // SAFETY: sethostname reads `len` bytes at the pointer, exactly the bytes of this C string.
+    // SAFETY: sethostname reads `len` bytes at the pointer. They are exactly the bytes of this C string, which is
+    // borrowed for longer than the call.
     let done = unsafe { libc::sethostname(name.as_ptr(), name.count_bytes()) };
     Errno::result(done).map(drop)
 }

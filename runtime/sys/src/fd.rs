@@ -16,7 +16,8 @@ pub const FIRST_HIGH: i32 = 16;
 pub fn high(fd: &impl AsFd) -> Result<OwnedFd> {
     let number =
         fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_HIGH)).during("fcntl", || "F_DUPFD_CLOEXEC".into())?;
-    // SAFETY: from_raw_fd needs an open descriptor that nobody else owns; fcntl made this one just now.
+    // SAFETY: from_raw_fd needs an open descriptor that nobody else owns. F_DUPFD_CLOEXEC made this one just now,
+    // and its number is known here alone.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -89,6 +90,7 @@ pub fn accept(listener: &impl AsFd) -> Result<Option<OwnedFd>> {
         Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => return Ok(None),
         Err(errno) => return Err(errno).during("accept4", String::new),
     };
-    // SAFETY: from_raw_fd needs an open descriptor that nobody else owns; accept4 made this one just now.
+    // SAFETY: from_raw_fd needs an open descriptor that nobody else owns. accept4 made this one just now, and its
+    // number is known here alone.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
 }

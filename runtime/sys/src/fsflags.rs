@@ -20,7 +20,8 @@ pub fn spread_directories(directory: &impl AsFd) -> Result<()> {
     let read = Errno::result(unsafe { libc::ioctl(fd, libc::FS_IOC_GETFLAGS, &raw mut flags) });
     let wanted = flags | TOP_OF_HIERARCHIES;
     let done = read.and_then(|_| {
-        // SAFETY: FS_IOC_SETFLAGS reads one int, which `wanted` is; the descriptor is borrowed and so open.
+        // SAFETY: FS_IOC_SETFLAGS reads one int, which `wanted` is and which outlives the call; the descriptor is
+        // borrowed and so open.
         Errno::result(unsafe { libc::ioctl(fd, libc::FS_IOC_SETFLAGS, &raw const wanted) })
     });
     match done {

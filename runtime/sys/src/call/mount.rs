@@ -115,7 +115,8 @@ pub fn set_attributes(
 /// # Errors
 /// As fsopen(2).
 pub fn fsopen(fstype: &CStr) -> Result<OwnedFd, Errno> {
-    // SAFETY: fsopen reads a NUL-terminated string, which a CStr is, and writes no memory of ours.
+    // SAFETY: fsopen reads a NUL-terminated string, which a CStr is, borrowed for longer than the call. It writes
+    // no memory of ours.
     check_fd(unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC) })
 }
 
@@ -153,12 +154,14 @@ pub fn configure(fs: BorrowedFd<'_>, key: &CStr, setting: Setting<'_>) -> Result
 /// As fsconfig(2) with `FSCONFIG_CMD_CREATE`, and fsmount(2).
 pub fn create(fs: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd, Errno> {
     let nothing: *const libc::c_char = std::ptr::null();
-    // SAFETY: fsconfig with CMD_CREATE takes no key and no value, so null is what it wants.
+    // SAFETY: fsconfig with CMD_CREATE takes no key and no value, so null is what it wants and it touches no memory
+    // of ours; `fs` is borrowed and so open.
     let done = unsafe {
         libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_CMD_CREATE, nothing, nothing, 0)
     };
     check(done)?;
-    // SAFETY: fsmount takes numbers only; `fs` is borrowed and so open.
+    // SAFETY: fsmount takes numbers only, so it touches no memory of ours; `fs` is borrowed and so open.
+    // What it returns is a new descriptor, as check_fd wants.
     check_fd(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) })
 }
 
@@ -167,7 +170,8 @@ pub fn create(fs: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// As pivot_root(2), umount2(2) and chdir(2).
 pub fn pivot_into_current_directory() -> Result<(), Errno> {
-    // SAFETY: pivot_root reads two NUL-terminated literals and writes no memory of ours.
+    // SAFETY: pivot_root reads two NUL-terminated strings. Both are literals, which live for ever; it writes no
+    // memory of ours.
     check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })?;
     // The old root now lies over the new one at the same place: `.` is the old root, and goes.
     nix::mount::umount2(c".", nix::mount::MntFlags::MNT_DETACH)?;

@@ -49,7 +49,8 @@ fn half(sets: CapSets, shift: u32) -> CapData {
 pub fn set_capabilities(sets: CapSets) -> Result<(), Errno> {
     let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let data = [half(sets, 0), half(sets, 32)];
-    // SAFETY: capset of version 3 reads a header and two data blocks; both are whole and on our stack.
+    // SAFETY: capset of version 3 reads a header and two data blocks. Both have the layout of linux/capability.h,
+    // lie whole on our stack and outlive the call.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
 
@@ -60,7 +61,8 @@ pub fn set_capabilities(sets: CapSets) -> Result<(), Errno> {
 pub fn capabilities() -> Result<CapSets, Errno> {
     let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let mut data = [CapData::default(); 2];
-    // SAFETY: capget of version 3 reads a header and writes two data blocks; both are whole and on our stack.
+    // SAFETY: capget of version 3 reads a header and writes two data blocks. Both have the layout of
+    // linux/capability.h, lie whole on our stack and outlive the call.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
     let join = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
     Ok(CapSets {
@@ -75,7 +77,8 @@ pub fn capabilities() -> Result<CapSets, Errno> {
 /// # Errors
 /// As prctl(2).
 fn control(option: i32, first: u64, second: u64) -> Result<(), Errno> {
-    // SAFETY: prctl with the options of this module (all private callers below) reads numbers only.
+    // SAFETY: some options of prctl take pointers; this function is private, and each of its callers in this module
+    // uses an option that takes numbers only.
     check(libc::c_long::from(unsafe { libc::prctl(option, first, second, 0u64, 0u64) })).map(drop)
 }
 
@@ -151,11 +154,14 @@ pub fn set_dumpable(dumpable: Dumpable) -> Result<(), Errno> {
 /// # Errors
 /// As setgroups(2), setresgid(2), setresuid(2).
 pub fn set_ids(uid: Ids, gid: Ids) -> Result<(), Errno> {
-    // SAFETY: setgroups with a count of 0 reads no memory.
+    // SAFETY: setgroups reads as many ids as its first argument says, which is none, so the null pointer is never
+    // followed.
     check(unsafe { libc::syscall(libc::SYS_setgroups, 0usize, std::ptr::null::<u32>()) })?;
-    // SAFETY: setresgid takes numbers only.
+    // SAFETY: setresgid takes numbers only: it touches no memory of ours, and an id that may not be taken is an
+    // error.
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid.real, gid.effective, gid.saved) })?;
-    // SAFETY: setresuid takes numbers only.
+    // SAFETY: setresuid takes numbers only: it touches no memory of ours, and an id that may not be taken is an
+    // error.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid.real, uid.effective, uid.saved) }).map(drop)
 }
 
@@ -165,9 +171,11 @@ pub fn set_ids(uid: Ids, gid: Ids) -> Result<(), Errno> {
 /// As setresuid(2), setresgid(2).
 pub fn become_root_again() -> Result<(), Errno> {
     // The user first: setresgid needs the capabilities that come back with it.
-    // SAFETY: setresuid takes numbers only.
+    // SAFETY: setresuid takes numbers only: it touches no memory of ours, and an id that may not be taken is an
+    // error.
     check(unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) })?;
-    // SAFETY: setresgid takes numbers only.
+    // SAFETY: setresgid takes numbers only: it touches no memory of ours, and an id that may not be taken is an
+    // error.
     check(unsafe { libc::syscall(libc::SYS_setresgid, 0, 0, 0) }).map(drop)
 }
 
@@ -197,7 +205,8 @@ impl Ids {
 pub fn join_new_session_keyring() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     let no_name: *const libc::c_char = std::ptr::null();
-    // SAFETY: KEYCTL_JOIN_SESSION_KEYRING with a null name makes an anonymous keyring and reads no memory.
+    // SAFETY: KEYCTL_JOIN_SESSION_KEYRING reads a name unless the pointer is null. It is, which asks for an anonymous
+    // keyring, so no memory of ours is touched.
     match check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, no_name) }) {
         Ok(_) | Err(Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno),
