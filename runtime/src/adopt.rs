@@ -3,7 +3,7 @@
 use crate::cgroup::{Group, Groups};
 use crate::error::{Result, chain};
 use crate::record::{Identity, Phase, Record, Records};
-use crate::sandbox::{Ending, Sandbox};
+use crate::sandbox::{Ending, Sandbox, Stage};
 use bulkhead_protocol::SandboxId;
 use bulkhead_sys::pidfd;
 use std::os::fd::OwnedFd;
@@ -33,7 +33,7 @@ pub(crate) fn survey(records: &Records, groups: &Groups) -> Result<Vec<Sandbox>>
 fn state_of(record: Record, group: Option<Group>, records: &Records) -> Result<Sandbox> {
     match (&record.phase, group) {
         (Phase::Running(identity), Some(group)) => match agent(*identity, &group)? {
-            Some(pidfd) => Ok(Sandbox::Running { record, group, pidfd }),
+            Some(pidfd) => Ok(Sandbox::Running { record, pidfd }),
             None => {
                 group.kill()?;
                 dead(record, records)
@@ -45,15 +45,16 @@ fn state_of(record: Record, group: Option<Group>, records: &Records) -> Result<S
                 group.kill()?;
             }
             let killed = Instant::now();
-            Ok(Sandbox::Ending(Ending {
+            let ending = Ending {
                 record,
-                group,
                 events,
                 pidfd: None,
                 waiters: Vec::new(),
                 killed,
+                stage: Stage::Dying,
                 not_before: None,
-            }))
+            };
+            Ok(Sandbox::Ending(ending))
         }
         (Phase::Running(_), None) => dead(record, records),
         (Phase::Dead, group) => {

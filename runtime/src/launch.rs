@@ -96,7 +96,6 @@ pub(crate) struct Cloned {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     record: Record,
-    group: Group,
     child: Child,
     steps: Steps,
 }
@@ -105,7 +104,6 @@ pub(crate) struct Mapped {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) record: Record,
-    pub(crate) group: Group,
     pub(crate) pidfd: OwnedFd,
 }
 
@@ -182,7 +180,7 @@ impl Rooted {
 impl Cloned {
     /// Writes the id maps and lets the child go on.
     pub(crate) fn map(self) -> Result<Mapped> {
-        let Self { in_cgroup: InCgroup { prepared, group }, range, child, go, steps } = self;
+        let Self { in_cgroup: InCgroup { prepared, .. }, range, child, go, steps } = self;
         let extent = userns::Extent { inside: 0, outside: range.base, count: range.count };
         userns::write_maps(child.pid, &[extent]).doing("write the id maps")?;
         let path = format!("/proc/{}/oom_score_adj", child.pid);
@@ -190,7 +188,7 @@ impl Cloned {
             .during("write", || path)
             .doing("raise the agent's oom score")?;
         nix::unistd::write(&go, b"g").during("write", || "go".into()).doing("let the child go on")?;
-        Ok(Mapped { record: prepared.record, group, child, steps })
+        Ok(Mapped { record: prepared.record, child, steps })
     }
 }
 
@@ -209,22 +207,22 @@ impl Mapped {
     /// # Errors
     /// [`Failed`]: the step, and what exists of the sandbox.
     pub(crate) fn finish(self, records: &Records) -> std::result::Result<Running, Box<Failed>> {
-        let Self { mut record, group, child, steps } = self;
+        let Self { mut record, child, steps } = self;
         let (pidfd, error) = match child.wait_for_exec().doing("wait for the agent") {
             Ok(Outcome::Executed { pid, pidfd }) => match note_running(records, &mut record, pid) {
-                Ok(()) => return Ok(Running { record, group, pidfd }),
+                Ok(()) => return Ok(Running { record, pidfd }),
                 Err(error) => (Some(pidfd), error),
             },
             Ok(Outcome::Failed { failure, pidfd }) => (Some(pidfd), steps.error(failure)),
             Err(error) => (None, error),
         };
-        Err(Box::new(Failed { record, group: Some(group), pidfd, error }))
+        Err(Box::new(Failed { record, pidfd, error }))
     }
 
     /// Gives the launch up.
     pub(crate) fn abandon(self) -> Failed {
         let error = Error::TooLong("the setup of a sandbox");
-        Failed { record: self.record, group: Some(self.group), pidfd: Some(self.child.pidfd), error }
+        Failed { record: self.record, pidfd: Some(self.child.pidfd), error }
     }
 }
 
@@ -237,7 +235,6 @@ fn note_running(records: &Records, record: &mut Record, pid: i32) -> Result<()> 
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) record: Record,
-    pub(crate) group: Option<Group>,
     pub(crate) pidfd: Option<OwnedFd>,
     pub(crate) error: Error,
 }

@@ -10,7 +10,6 @@
 //!
 //! Each state owns what exists in it; there is nothing to remember besides.
 
-use crate::cgroup::Group;
 use crate::conn::Waiter;
 use crate::launch::{Clock, Mapped};
 use crate::record::Record;
@@ -30,8 +29,8 @@ pub(crate) enum Sandbox {
         /// When it has to be done.
         until: Instant,
     },
-    /// Its agent lives.
-    Running { record: Record, group: Group, pidfd: OwnedFd },
+    /// Its agent lives. One descriptor for each of thousands: its groups are found by name when they are needed.
+    Running { record: Record, pidfd: OwnedFd },
     /// Its agent ended, its disk is kept.
     Dead { record: Record },
     /// It is being destroyed.
@@ -42,8 +41,7 @@ pub(crate) enum Sandbox {
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) record: Record,
-    pub(crate) group: Option<Group>,
-    /// `cgroup.events` of the group; kept open, since closing ends the watch.
+    /// `cgroup.events` of its group; kept open, since closing ends the watch.
     pub(crate) events: Option<OwnedFd>,
     /// Its agent, if it is a child of ours that nobody reaped.
     pub(crate) pidfd: Option<OwnedFd>,
@@ -51,8 +49,19 @@ pub(crate) struct Ending {
     pub(crate) waiters: Vec<(Waiter, Reply)>,
     /// When it was killed last.
     pub(crate) killed: Instant,
+    /// How far it is.
+    pub(crate) stage: Stage,
     /// Set when a step failed: not tried again before this.
     pub(crate) not_before: Option<Instant>,
+}
+
+/// How far the end of a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Something may live.
+    Dying,
+    /// Nothing lives, the disk is out of reach, whoever waited was told. Zombies and empty groups may be left.
+    Clearing,
 }
 
 impl Sandbox {

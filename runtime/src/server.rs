@@ -251,11 +251,7 @@ impl Server {
                 tracing::debug!(id = %running.record.id, "launched: {clock}");
                 let launch = running.record.launch;
                 let watched = self.poll.add(running.pidfd.as_fd(), Token::Agent(slot));
-                self.insert(Sandbox::Running {
-                    record: running.record,
-                    group: running.group,
-                    pidfd: running.pidfd,
-                });
+                self.insert(Sandbox::Running { record: running.record, pidfd: running.pidfd });
                 if let Err(error) = watched {
                     tracing::error!("the end of an agent will go unnoticed: {}", chain(&error));
                 }
@@ -268,13 +264,14 @@ impl Server {
     /// An agent ended though nobody destroyed its sandbox.
     fn agent_ended(&mut self, slot: u32) {
         let Some(sandbox) = self.take(slot) else { return };
-        let Sandbox::Running { mut record, group, pidfd } = sandbox else { return self.insert(sandbox) };
+        let Sandbox::Running { mut record, pidfd } = sandbox else { return self.insert(sandbox) };
         self.poll.remove(pidfd.as_fd());
         // One that an earlier runtime started is not our child: init reaps it.
         if let Ok(Some(exit)) = pidfd::try_wait(pidfd.as_fd()) {
             tracing::info!(id = %record.id, ?exit, "agent ended");
         }
-        if let Err(error) = group.kill() {
+        let killed = self.groups.get(&record.id).and_then(|group| group.map_or(Ok(()), |group| group.kill()));
+        if let Err(error) = killed {
             tracing::error!(id = %record.id, "{}", chain(&error));
         }
         record.phase = Phase::Dead;

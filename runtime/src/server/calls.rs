@@ -67,8 +67,7 @@ impl Server {
                 self.insert(Sandbox::Launching { mapped: Box::new(mapped), clock, waiter, until });
             }
             Err(error) => {
-                let group = self.groups.get(&record.id).unwrap_or_default();
-                self.launch_failed(Failed { record, group, pidfd: None, error }, waiter);
+                self.launch_failed(Failed { record, pidfd: None, error }, waiter);
             }
         }
     }
@@ -117,7 +116,7 @@ impl Server {
     pub(super) fn launch_failed(&mut self, failed: Failed, waiter: Waiter) {
         tracing::error!(id = %failed.record.id, "{}", chain(&failed.error));
         let reply = Reply::Refused { kind: failed.error.kind(), detail: chain(&failed.error) };
-        self.begin_end_of(failed.record, failed.group, failed.pidfd, vec![(waiter, reply)]);
+        self.begin_end_of(failed.record, failed.pidfd, vec![(waiter, reply)]);
     }
 
     pub(super) fn launch_too_late(&mut self, slot: u32) {

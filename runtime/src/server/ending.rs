@@ -1,11 +1,10 @@
 //! The end of a sandbox: kill, proof, removal. Every step can be repeated, and none relies on the agent.
 
 use super::{Server, Token};
-use crate::cgroup::Group;
 use crate::conn::{self, Waiter};
 use crate::error::{Error, Result};
 use crate::record::{Phase, Record};
-use crate::sandbox::{Ending, Sandbox};
+use crate::sandbox::{Ending, Sandbox, Stage};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::Reply;
 use bulkhead_sys::pidfd;
@@ -22,36 +21,32 @@ impl Server {
     pub(super) fn begin_end(&mut self, id: &SandboxId, waiter: Option<Waiter>) {
         let Some(sandbox) = self.sandboxes.remove(id) else { return };
         let mut waiters: Vec<_> = waiter.map(|waiter| (waiter, Reply::Destroyed)).into_iter().collect();
-        let (record, group, pidfd) = match sandbox {
-            Sandbox::Running { record, group, pidfd } => {
+        let (record, pidfd) = match sandbox {
+            Sandbox::Running { record, pidfd } => {
                 self.poll.remove(pidfd.as_fd());
-                (record, Some(group), Some(pidfd))
+                (record, Some(pidfd))
             }
-            Sandbox::Dead { record } => {
-                let group = self.groups.get(&record.id).unwrap_or_default();
-                (record, group, None)
-            }
+            Sandbox::Dead { record } => (record, None),
             Sandbox::Launching { mapped, waiter, .. } => {
                 self.poll.remove(mapped.report());
                 let failed = mapped.abandon();
                 let detail = "destroyed meanwhile".to_owned();
                 let kind = bulkhead_protocol::runtime::RefusalKind::Failed;
                 waiters.push((waiter, Reply::Refused { kind, detail }));
-                (failed.record, failed.group, failed.pidfd)
+                (failed.record, failed.pidfd)
             }
             Sandbox::Ending(mut ending) => {
                 ending.waiters.extend(waiters);
                 return self.insert(Sandbox::Ending(ending));
             }
         };
-        self.begin_end_of(record, group, pidfd, waiters);
+        self.begin_end_of(record, pidfd, waiters);
     }
 
     /// Kills the group and watches it become empty.
     pub(super) fn begin_end_of(
         &mut self,
         mut record: Record,
-        group: Option<Group>,
         pidfd: Option<OwnedFd>,
         waiters: Vec<(Waiter, Reply)>,
     ) {
@@ -61,12 +56,9 @@ impl Server {
         if let Err(error) = self.records.write(&record) {
             Self::note(&error);
         }
-        let events = group.as_ref().and_then(|group| match kill(group) {
-            Ok(events) => Some(events),
-            Err(error) => {
-                Self::note(&error);
-                None
-            }
+        let events = self.kill(&record.id).unwrap_or_else(|error| {
+            Self::note(&error);
+            None
         });
         if let Some(events) = &events
             && let Err(error) = self.poll.add_urgent(events.as_fd(), Token::Events(slot))
@@ -74,10 +66,19 @@ impl Server {
             Self::note(&error);
         }
         let killed = Instant::now();
-        let ending = Ending { record, group, events, pidfd, waiters, killed, not_before: None };
+        let ending = Ending { record, events, pidfd, waiters, killed, stage: Stage::Dying, not_before: None };
         self.insert(Sandbox::Ending(ending));
         // What was dead before has no event to wait for.
         self.look_at_ending(slot);
+    }
+
+    /// Kills what lives in a sandbox, and gives back the file that tells when nothing does.
+    fn kill(&self, id: &SandboxId) -> Result<Option<OwnedFd>> {
+        let Some(group) = self.groups.get(id)? else { return Ok(None) };
+        // Opened first, so that the change is not missed.
+        let events = group.events()?;
+        group.kill()?;
+        Ok(Some(events))
     }
 
     /// Goes on with the end of a sandbox as far as it can.
@@ -104,23 +105,44 @@ impl Server {
 
     /// True when nothing of the sandbox is left and its id range may be used again.
     fn advance(&mut self, ending: &mut Ending) -> Result<bool> {
-        if let Some(group) = &ending.group {
-            if group.is_populated()? {
-                if ending.killed.elapsed() > KILL_AGAIN {
-                    group.kill()?;
-                    ending.killed = Instant::now();
-                }
+        if ending.stage == Stage::Dying {
+            if self.lives(ending)? {
                 return Ok(false);
             }
-            if let Some(events) = ending.events.take() {
-                self.poll.remove(events.as_fd());
-            }
-            ending.group = None;
+            self.put_out_of_reach(ending)?;
+            ending.stage = Stage::Clearing;
         }
-        // Out of reach before anybody is told, deleted behind.
+        self.clear(ending)
+    }
+
+    /// Whether something lives; what does so for long is killed again. Asked by name each time: what cannot be
+    /// asked is not empty.
+    fn lives(&self, ending: &mut Ending) -> Result<bool> {
+        let Some(group) = self.groups.get(&ending.record.id)? else { return Ok(false) };
+        let populated = group.is_populated()?;
+        if populated && ending.killed.elapsed() > KILL_AGAIN {
+            group.kill()?;
+            ending.killed = Instant::now();
+        }
+        Ok(populated)
+    }
+
+    /// Nothing lives: takes the disk and the socket away, to be deleted behind, and says so.
+    fn put_out_of_reach(&mut self, ending: &mut Ending) -> Result<()> {
+        if let Some(events) = ending.events.take() {
+            self.poll.remove(events.as_fd());
+        }
         self.roots.discard(&ending.record.id).map_err(Error::Root)?;
         self.reaper.start(&mut self.poll);
         conn::remove_agent_socket(&self.instance, ending.record.id.as_str())?;
+        for (waiter, reply) in ending.waiters.drain(..) {
+            self.answer(waiter, reply);
+        }
+        Ok(())
+    }
+
+    /// Removes what the kernel lets go of a moment later. True when it is all gone.
+    fn clear(&mut self, ending: &mut Ending) -> Result<bool> {
         for (waiter, reply) in ending.waiters.drain(..) {
             self.answer(waiter, reply);
         }
@@ -138,13 +160,6 @@ impl Server {
         self.records.remove(&ending.record.id)?;
         Ok(true)
     }
-}
-
-fn kill(group: &Group) -> Result<OwnedFd> {
-    // Opened first, so that the change is not missed.
-    let events = group.events()?;
-    group.kill()?;
-    Ok(events)
 }
 
 /// Takes the exit status of an agent, if it has one yet; one that an earlier runtime started is init's to reap.

@@ -2,7 +2,7 @@
 //!
 //! [`call`] wraps what nix does not: every wrapper takes borrowed descriptors and C strings, allocates nothing
 //! and adds close-on-exec, so that parent and child may both use it. [`op`] is what a child does, as data;
-//! [`child`] does it, one straight line; [`spawn`] clones and reads the report. [`seccomp`] turns a table of
+//! `child` does it, one straight line; [`spawn`] clones and reads the report. [`seccomp`] turns a table of
 //! system calls into a filter program.
 //!
 //! Nothing here knows what a sandbox is.

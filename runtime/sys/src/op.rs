@@ -1,7 +1,7 @@
 //! What a child does between clone and exec, as data.
 //!
 //! A list of [`Op`]s is built before the clone, where allocation and errors are easy, and can be printed and
-//! compared in tests. [`crate::child`] then executes it in order, allocating nothing. Paths are relative to the
+//! compared in tests. The module `child` then executes it in order, allocating nothing. Paths are relative to the
 //! current directory unless they begin with `/`; from [`Op::EnterRoot`] on that is the new root.
 
 use crate::call::exec::Strings;
