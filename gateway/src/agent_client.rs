@@ -147,7 +147,7 @@ impl Reader<'_> {
                         Ok(Some(ended))
                     };
                 }
-                (FrameType::KeepAlive | FrameType::Started, _)
+                (FrameType::KeepAlive | FrameType::Started | FrameType::Input, _)
                 | (FrameType::Stdout | FrameType::Stderr | FrameType::Gap | FrameType::Ended, false) => {
                     return Err(AgentError::Malformed("order of frames"));
                 }

@@ -3,9 +3,20 @@
 //! | call | body | answer |
 //! | --- | --- | --- |
 //! | `POST /v1/hello` | [`Hello`] | 200 [`Hello`] with the same nonce |
-//! | `POST /v1/executions` | [`ExecutionSpec`] | 200 and [frames](crate::frame): `Started`, output, `Ended`; or 422 [`StartFailure`] |
+//! | `POST /v1/executions` | [`ExecutionSpec`] | attached: 200 and [frames](crate::frame), `Started`, output, `Ended`; detached: 200 [`Started`]; else 422 [`StartFailure`] |
+//! | `GET /v1/executions` | | 200 [`Executions`] |
+//! | `GET /v1/executions/{handle}/output?from=N` | | 200 and frames: what follows offset N, `Ended` |
+//! | `GET /v1/executions/{handle}/end` | | 200 and frames: keep-alives, `Ended` |
+//! | `POST /v1/executions/{handle}/kill` | | 200 [`Killed`] when nothing of it lives |
+//! | `POST /v1/executions/{handle}/signal` | [`SignalRequest`] | 200 `{}` |
+//! | `POST /v1/executions/{handle}/stdin[?close]` | raw bytes | 200 [`InputTaken`] |
+//! | `POST /v1/executions/{handle}/size` | [`Size`] | 200 `{}` |
+//! | `GET /v1/executions/{handle}/terminal?from=N`, `Upgrade: bulkhead-frames` | | 101, then frames both ways: output, `Gap`, `Ended`; `Input` |
 //!
-//! An execution that was started this way is *attached*: it dies with the connection. The gateway believes
+//! 404 for a handle that names nothing (any more); 409 for what this execution cannot do (input without
+//! [`Stdin::Open`], a size without a terminal, anything but output, end and kill after its end).
+//!
+//! An *attached* execution dies with the connection that started it, a *detached* one does not. The gateway believes
 //! nothing that comes back: it parses, bounds and rebuilds.
 
 use serde::{Deserialize, Serialize};
@@ -51,14 +62,161 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionSpec {
-    /// One shell script, run as `bash -c SCRIPT` (`/bin/sh` where there is no bash). No NUL.
-    pub script: String,
+    /// The program.
+    pub program: Program,
     /// Variables on top of the agent's constant ones; later ones win. Names without `=` and NUL.
     pub env: Vec<(String, String)>,
     /// Working directory, absolute or relative to `/root`; `None` is `/root`, or `/` where that is missing.
     pub cwd: Option<String>,
     /// When the whole tree is killed, counted from its start; `None` is never.
     pub timeout_ms: Option<u64>,
+    /// `name` or `uid`, each with an optional `:group` or `:gid`, looked up in the sandbox; `None` is root.
+    pub user: Option<String>,
+    /// What its standard streams are.
+    pub stdio: Stdio,
+    /// Whether it dies with the connection.
+    pub hold: Hold,
+    /// Makes a repeated request the same execution.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl ExecutionSpec {
+    /// A script as root in the default directory, attached, without input and without a time limit.
+    #[must_use]
+    pub fn attached(script: String) -> Self {
+        Self {
+            program: Program::Script(script),
+            env: Vec::new(),
+            cwd: None,
+            timeout_ms: None,
+            user: None,
+            stdio: Stdio::Pipes(Stdin::Null),
+            hold: Hold::Attached,
+            key: None,
+        }
+    }
+}
+
+/// The program of an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// One shell script, run as `bash -c SCRIPT` (`/bin/sh` where there is no bash). No NUL.
+    Script(String),
+    /// An interactive shell, usually on a terminal.
+    Shell,
+}
+
+/// What the standard streams of an execution are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdio {
+    /// Pipes for standard output and standard error.
+    Pipes(Stdin),
+    /// A terminal of this size for all three; its output comes as [`crate::frame::FrameType::Stdout`].
+    Terminal(Size),
+}
+
+/// Standard input of an execution with pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// A pipe that requests write to, until one closes it.
+    Open,
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Size {
+    /// 1 to [`MAX_COLS`].
+    pub cols: u16,
+    /// 1 to [`MAX_ROWS`].
+    pub rows: u16,
+}
+
+/// Most columns of a terminal (contract §6.1).
+pub const MAX_COLS: u16 = 500;
+/// Most rows of a terminal (contract §6.1).
+pub const MAX_ROWS: u16 = 200;
+
+/// Whether an execution dies with the connection that started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// It does.
+    Attached,
+    /// It goes on, and is found by its handle.
+    Detached,
+}
+
+/// Identity of a request that may be sent twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdempotencyKey {
+    /// Chosen by the client, scoped by the gateway; at most 255 bytes.
+    pub key: String,
+    /// Of the request's body: another body with the same key is [`StartFailureKind::KeyConflict`].
+    pub digest: String,
+}
+
+/// Executions that run or ended lately.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executions {
+    /// In order of their start.
+    pub executions: Vec<ExecutionStatus>,
+}
+
+/// One execution of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionStatus {
+    /// Its handle.
+    pub handle: u64,
+    /// The beginning of its script, at most [`LISTED_SCRIPT`] bytes; empty for a shell.
+    pub script: String,
+    /// Its start, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// What its streams are.
+    pub stdio: Stdio,
+    /// Whether it dies with a connection.
+    pub hold: Hold,
+    /// Readers and terminals attached now.
+    pub clients: u32,
+    /// Offset behind the last byte of its output.
+    pub offset: u64,
+    /// How it ended, if it has.
+    pub ended: Option<Ended>,
+}
+
+/// Bytes of a script that a list shows; 64 of them fit into [`MAX_JSON`] several times.
+pub const LISTED_SCRIPT: usize = 4096;
+/// How long the end of a detached execution can still be asked for, in seconds.
+pub const RETAINED_SECONDS: u64 = 600;
+/// How many ends are kept at most; the oldest goes first.
+pub const RETAINED_ENDS: usize = 100;
+
+/// Receipt of a kill: nothing of the execution lives, its cgroup is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    /// Processes that were there when the kill began; 0 for an execution that had ended.
+    pub processes: u32,
+}
+
+/// A signal for every process of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalRequest {
+    /// 1 to 31.
+    pub signal: u8,
+}
+
+/// How much of an input was taken; all of it, unless the program closed its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputTaken {
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// The execution runs.
@@ -151,6 +309,12 @@ pub enum StartFailureKind {
     MemoryLimit,
     /// [`MAX_EXECUTIONS`] are running.
     ExecutionLimit,
+    /// No such user or group in the sandbox, or no valid name or number.
+    NoSuchUser,
+    /// No terminal could be made: the sandbox is at its limit.
+    TerminalLimit,
+    /// The key was used with another body.
+    KeyConflict,
     /// Anything else.
     Internal,
 }

@@ -24,6 +24,8 @@ pub enum FrameType {
     Gap = 4,
     /// JSON of [`crate::agent::Ended`]: last frame of every execution.
     Ended = 5,
+    /// Bytes typed into a terminal; the only frame that goes to an agent.
+    Input = 6,
 }
 
 impl FrameType {
@@ -35,6 +37,7 @@ impl FrameType {
             3 => Self::Stderr,
             4 => Self::Gap,
             5 => Self::Ended,
+            6 => Self::Input,
             _ => return None,
         })
     }

@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_order_of_the_plan_is_the_wall() {
-        let spec = ExecutionSpec { script: "true".to_owned(), env: Vec::new(), cwd: None, timeout_ms: None };
+        let spec = ExecutionSpec::attached("true".to_owned());
         let rules = Rules { open_files: 1024, filter: Vec::new() };
         let (reader, writer) = pipe().unwrap();
         let stdio = Stdio { stdout: writer.as_fd(), stderr: writer.as_fd() };

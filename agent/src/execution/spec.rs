@@ -1,6 +1,6 @@
 //! The wire's [`ExecutionSpec`], checked, as the C strings that a child needs.
 
-use bulkhead_protocol::agent::{ExecutionSpec, MAX_SCRIPT};
+use bulkhead_protocol::agent::{ExecutionSpec, MAX_SCRIPT, Program};
 use bulkhead_sys::call::exec::Strings;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -60,10 +60,11 @@ impl TryFrom<ExecutionSpec> for Command {
     type Error = Invalid;
 
     fn try_from(spec: ExecutionSpec) -> Result<Self, Invalid> {
-        if spec.script.len() > MAX_SCRIPT {
+        let Program::Script(script) = spec.program else { return Err(Invalid::Script) };
+        if script.len() > MAX_SCRIPT {
             return Err(Invalid::Script);
         }
-        let script = CString::new(spec.script).map_err(|_| Invalid::Script)?;
+        let script = CString::new(script).map_err(|_| Invalid::Script)?;
         Ok(Self {
             programs: SHELLS.map(|(path, name)| program(path, name, &script)).into(),
             environment: Strings::new(environment(&spec.env)?),
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     fn spec(script: &str) -> ExecutionSpec {
-        ExecutionSpec { script: script.to_owned(), env: Vec::new(), cwd: None, timeout_ms: None }
+        ExecutionSpec::attached(script.to_owned())
     }
 
     fn variables(asked: &[(&str, &str)]) -> Result<Vec<String>, Invalid> {

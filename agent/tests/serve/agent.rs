@@ -88,7 +88,7 @@ impl Agent {
     }
 
     pub(crate) fn open(&self, script: &str, timeout_ms: Option<u64>) -> Streaming {
-        let spec = ExecutionSpec { script: script.to_owned(), env: Vec::new(), cwd: None, timeout_ms };
+        let spec = ExecutionSpec { timeout_ms, ..ExecutionSpec::attached(script.to_owned()) };
         let (status, body) = self.post(&spec);
         assert_eq!(status, 200);
         Streaming { body, decoder: Decoder::default() }
@@ -98,7 +98,7 @@ impl Agent {
     pub(crate) fn fail(&self, script: &str, cwd: Option<&str>, env: &[(&str, &str)]) -> StartFailureKind {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let cwd = cwd.map(str::to_owned);
-        let spec = ExecutionSpec { script: script.to_owned(), env, cwd, timeout_ms: None };
+        let spec = ExecutionSpec { env, cwd, ..ExecutionSpec::attached(script.to_owned()) };
         let (status, mut body) = self.post(&spec);
         assert_eq!(status, 422);
         let mut text = String::new();
@@ -213,7 +213,7 @@ impl Streaming {
                 FrameType::Stderr => stderr.extend(payload),
                 FrameType::Ended => ended = Some(serde_json::from_slice(&payload).unwrap()),
                 FrameType::KeepAlive => {}
-                FrameType::Started | FrameType::Gap => panic!("{kind:?}"),
+                FrameType::Started | FrameType::Gap | FrameType::Input => panic!("{kind:?}"),
             }
         }
         Ran { stdout, stderr, ended: ended.unwrap() }

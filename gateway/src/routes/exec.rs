@@ -97,7 +97,12 @@ fn job(request: ExecRequest, outer: &BTreeMap<String, String>) -> ApiResult<Job>
     let seconds = if seconds == 0 { limits::EXEC_DEFAULT_SECONDS } else { seconds };
     let time = Duration::from_secs(seconds.min(limits::EXEC_MOST_SECONDS));
     let timeout_ms = u64::try_from(time.as_millis()).ok();
-    let spec = ExecutionSpec { script, env: merged.into_iter().collect(), cwd, timeout_ms };
+    let spec = ExecutionSpec {
+        env: merged.into_iter().collect(),
+        cwd,
+        timeout_ms,
+        ..ExecutionSpec::attached(script)
+    };
     Job::new(&spec, time)
 }
 

@@ -188,6 +188,11 @@ fn explain(app: &App, sandbox: &Sandbox, error: AgentError) -> ApiError {
         StartFailureKind::ProcessLimit => (StatusCode::TOO_MANY_REQUESTS, "process limit reached"),
         StartFailureKind::MemoryLimit => (StatusCode::TOO_MANY_REQUESTS, "memory limit reached"),
         StartFailureKind::ExecutionLimit => (StatusCode::TOO_MANY_REQUESTS, "execution limit reached"),
+        StartFailureKind::NoSuchUser => (StatusCode::BAD_REQUEST, "user: there is no such user"),
+        StartFailureKind::TerminalLimit => (StatusCode::TOO_MANY_REQUESTS, "terminal limit reached"),
+        StartFailureKind::KeyConflict => {
+            (StatusCode::CONFLICT, "Idempotency-Key: was used with another request")
+        }
         StartFailureKind::Invalid | StartFailureKind::Internal => {
             (StatusCode::BAD_GATEWAY, "the sandbox's agent failed")
         }
