@@ -1,7 +1,7 @@
 //! An agent that runs nothing and does what the script says, most of it wrong.
 
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, End, Ended, ExecutionSpec, HELLO_PATH, Hello, StartFailure, StartFailureKind, Usage,
+    AGENT_PROTOCOL, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Program, StartFailure, StartFailureKind, Usage,
 };
 use bulkhead_protocol::frame::{FrameType, encode};
 use bulkhead_protocol::runtime::CreateSandbox;
@@ -73,8 +73,16 @@ fn serve(mut stream: UnixStream, image: &str) -> io::Result<()> {
     run(&mut stream, &spec)
 }
 
+/// What an execution was asked to run; nothing for a shell.
+fn script(spec: &ExecutionSpec) -> &str {
+    match &spec.program {
+        Program::Script(script) => script,
+        Program::Shell => "",
+    }
+}
+
 fn run(stream: &mut UnixStream, spec: &ExecutionSpec) -> io::Result<()> {
-    match spec.script.as_str() {
+    match script(spec) {
         "never" => return stall(stream),
         "half a head" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-")?;
@@ -92,14 +100,14 @@ fn run(stream: &mut UnixStream, spec: &ExecutionSpec) -> io::Result<()> {
         _ => {}
     }
     stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
-    if spec.script != "no start" {
+    if script(spec) != "no start" {
         frame(stream, FrameType::Started, br#"{"handle":1048577}"#)?;
     }
     frames(stream, spec)
 }
 
 fn frames(stream: &mut UnixStream, spec: &ExecutionSpec) -> io::Result<()> {
-    match spec.script.as_str() {
+    match script(spec) {
         "show" => frame(stream, FrameType::Stdout, &serde_json::to_vec(spec)?)?,
         "bytes" => frame(stream, FrameType::Stdout, b"a\xff\0\x1b[0m\r\nevent: x\n\xf0\x9f\x98")?,
         "much" => {
