@@ -8,6 +8,7 @@ mod escape;
 mod filter;
 mod leak;
 mod neighbours;
+mod shared;
 
 use bulkhead_tests::python::with_prelude;
 use bulkhead_tests::{Sandbox, Server};

@@ -6,7 +6,7 @@ libc.syscall.restype = ctypes.c_long
 
 # Numbers of x86_64 (arch/x86/entry/syscalls/syscall_64.tbl).
 NUMBERS = {
-    "ioctl": 16, "socket": 41, "clone": 56, "ptrace": 101, "syslog": 103, "personality": 135, "uselib": 134,
+    "ioctl": 16, "socket": 41, "fcntl": 72, "seccomp": 317, "clone": 56, "ptrace": 101, "syslog": 103, "personality": 135, "uselib": 134,
     "ustat": 136, "sysfs": 139, "vhangup": 153, "modify_ldt": 154, "pivot_root": 155, "prctl": 157,
     "arch_prctl": 158, "adjtimex": 159, "chroot": 161, "acct": 163, "settimeofday": 164, "mount": 165,
     "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169, "sethostname": 170, "setdomainname": 171,
