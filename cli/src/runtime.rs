@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 use bulkhead_protocol::SandboxId;
 use bulkhead_rootfs::Store;
 use bulkhead_runtime::{Instance, NEUTRAL, Root, RootError, Roots, server};
+use bulkhead_sys::userns::IdRange;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
@@ -67,8 +68,7 @@ impl ImageRoots {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made.with_context(|| format!("make {}", scratch.display()))?,
         }
-        let neutral = bulkhead_rootfs::IdRange { base: NEUTRAL.base, count: NEUTRAL.count };
-        Ok(Self(Store::open(&settings.state_dir, &scratch, neutral).context("open the store of images")?))
+        Ok(Self(Store::open(&settings.state_dir, &scratch, NEUTRAL).context("open the store of images")?))
     }
 }
 
@@ -82,9 +82,8 @@ impl Roots for ImageRoots {
         id: &SandboxId,
         image: &str,
         hostname: &str,
-        range: bulkhead_runtime::IdRange,
+        range: IdRange,
     ) -> Result<Root, RootError> {
-        let range = bulkhead_rootfs::IdRange { base: range.base, count: range.count };
         let made = self.0.prepare(id.as_str(), image, hostname, range)?;
         Ok(Root { root: made.root, mounts: made.mounts })
     }

@@ -6,9 +6,9 @@
 
 use crate::disk::Disk;
 use crate::error::{Doing, Result};
-use crate::idmap::IdRange;
 use bulkhead_sys::call::mount::{self, Depth, Setting, attr};
 use bulkhead_sys::error::Context;
+use bulkhead_sys::userns::IdRange;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};

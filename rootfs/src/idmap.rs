@@ -1,18 +1,9 @@
 //! Id maps of mounts: on disk everything belongs to one neutral range, in a sandbox to its own.
 
 use crate::error::{Doing, Result};
-use bulkhead_sys::userns::{self, Extent};
+use bulkhead_sys::userns::{self, Extent, IdRange};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-
-/// A run of host ids that one sandbox (or the disk) uses as its 0, 1, 2, ….
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IdRange {
-    /// Host id of the range's 0.
-    pub base: u32,
-    /// How many.
-    pub count: u32,
-}
 
 /// The two maps that a range needs, as user namespaces that no process is in.
 #[derive(Debug)]

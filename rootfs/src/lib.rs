@@ -13,5 +13,4 @@ mod overlay;
 mod store;
 
 pub use error::{Error, Result};
-pub use idmap::IdRange;
 pub use store::{Root, Store};

@@ -2,6 +2,7 @@
 
 use crate::error::{Doing, Error, Result};
 use bulkhead_sys::error::Context;
+use bulkhead_sys::userns::IdRange;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,15 +17,6 @@ const RANGES: u32 = 4094;
 const CLAIMS: &str = "/run/bulkhead-ids";
 /// The id inside a sandbox that its agent runs as; no command is started as it.
 pub(crate) const AGENT_ID: u32 = 65_533;
-
-/// A run of host ids that one sandbox uses as its 0, 1, 2, ….
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdRange {
-    /// Host id of the range's 0.
-    pub base: u32,
-    /// How many.
-    pub count: u32,
-}
 
 /// The range that everything on disk belongs to; no process ever runs in it.
 pub const NEUTRAL: IdRange = IdRange { base: FIRST_ID, count: RANGE };

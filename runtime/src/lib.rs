@@ -23,6 +23,6 @@ mod sandbox;
 pub mod server;
 
 pub use error::{Error, Result};
-pub use ids::{IdRange, NEUTRAL};
+pub use ids::NEUTRAL;
 pub use instance::Instance;
 pub use roots::{Root, RootError, Roots};

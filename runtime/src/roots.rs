@@ -1,7 +1,7 @@
 //! Where roots come from: a seam, so that this crate knows nothing of images.
 
-use crate::ids::IdRange;
 use bulkhead_protocol::SandboxId;
+use bulkhead_sys::userns::IdRange;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 

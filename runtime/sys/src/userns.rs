@@ -20,6 +20,15 @@ pub struct Extent {
     pub count: u32,
 }
 
+/// A run of host ids that one sandbox (or everything on disk) uses as its 0, 1, 2, ….
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IdRange {
+    /// Host id of the range's 0.
+    pub base: u32,
+    /// How many.
+    pub count: u32,
+}
+
 /// Writes both maps of a process that has just entered a new user namespace.
 ///
 /// # Errors
