@@ -85,7 +85,8 @@ fn dead(mut record: Record, records: &Records) -> Result<Sandbox> {
 fn report_strangers(groups: &Groups, sandboxes: &[Sandbox]) -> Result<()> {
     let known: Vec<&SandboxId> = sandboxes.iter().map(|sandbox| &sandbox.record().id).collect();
     for name in groups.list()? {
-        if !known.iter().any(|id| id.as_str() == name) {
+        let is_sandbox = SandboxId::parse(&name).is_ok();
+        if is_sandbox && !known.iter().any(|id| id.as_str() == name) {
             tracing::error!(name, "a cgroup that no record claims");
         }
     }

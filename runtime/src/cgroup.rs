@@ -6,6 +6,7 @@
 //!
 //! Never writes a pid to `cgroup.procs`: on an idle host that one write waits 9 ms for an RCU grace period.
 
+mod birth;
 mod knobs;
 mod layout;
 

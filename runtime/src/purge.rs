@@ -33,6 +33,7 @@ pub fn purge(state_dir: &Path) -> Result<Lock> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    groups.remove_old_homes()?;
     groups.remove_instance(&name)?;
     ids::release_all(&name)?;
     Ok(lock)

@@ -123,6 +123,7 @@ impl Server {
     fn start(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<Self> {
         let records = Records::open(instance.intents())?;
         let groups = Groups::open(&instance.name)?;
+        groups.ensure_births()?;
         let found = adopt::survey(&records, &groups)?;
         let used: Vec<_> = found.iter().map(|sandbox| sandbox.record().slot).collect();
         let mut server = Self {
