@@ -1,8 +1,11 @@
 //! Twenty sandboxes outlive the gateway, the runtime, the supervisor, and all of them at once.
 
 use crate::{assert_all_there, crowd, delete_all, ids};
-use bulkhead_tests::{Server, host};
+use bulkhead_tests::{Server, eventually, host};
 use serde_json::json;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn the_gateway_is_killed() {
@@ -88,4 +91,29 @@ fn what_died_unwatched_is_found_dead() {
         assert_eq!(bulkhead_tests::Sandbox::of(&server, id).exec("echo alive").stdout, "alive\n");
     }
     delete_all(&ids, &server);
+}
+
+/// On Linux 6.18 every clone out of a group that was killed before dies at birth, unless the runtime moves.
+#[test]
+fn a_group_that_was_killed_before_is_no_place_to_stay() {
+    let trees = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+    let tree = trees.into_iter().find(|tree| tree.join("cgroup.procs").exists()).expect("a v2 tree");
+    let group = tree.join(format!("killed-once-{}", std::process::id()));
+    fs::create_dir(&group).unwrap();
+    let script = format!("echo 0 > {}/cgroup.procs && exec sleep 100", group.display());
+    let mut victim = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    eventually("the victim is inside", || {
+        let inside = fs::read_to_string(group.join("cgroup.procs")).unwrap();
+        if inside.is_empty() { Err(inside) } else { Ok(()) }
+    });
+    fs::write(group.join("cgroup.kill"), "1").unwrap();
+    victim.wait().unwrap();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let home = own.lines().find_map(|line| line.strip_prefix("0::/")).expect("a place in the v2 tree");
+    fs::write(group.join("cgroup.procs"), "0").unwrap();
+    let server = Server::start();
+    assert_eq!(server.create().exec("echo born").stdout, "born\n");
+    drop(server);
+    fs::write(tree.join(home).join("cgroup.procs"), "0").unwrap();
+    fs::remove_dir(&group).unwrap();
 }

@@ -1,7 +1,8 @@
 //! An agent that runs nothing and does what the script says, most of it wrong.
 
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Program, StartFailure, StartFailureKind, Usage,
+    AGENT_PROTOCOL, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Program, StartFailure, StartFailureKind,
+    Usage,
 };
 use bulkhead_protocol::frame::{FrameType, encode};
 use bulkhead_protocol::runtime::CreateSandbox;
