@@ -30,7 +30,7 @@ fn bare(bytes: Bytes) -> Piece {
 pub(crate) enum Body {
     /// Known as a whole; `None` once it was handed out.
     Whole(Option<Bytes>),
-    /// Comes as the execution produces it; dropped before its end, it kills the execution.
+    /// Comes as the execution produces it; dropped before its end, it kills an execution that it holds.
     Output(Output),
 }
 

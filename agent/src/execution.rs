@@ -5,62 +5,94 @@
 //!   │                                            │  main process ends: drain, then the answer; what it left
 //!   ▼                                            │    behind lives on, and only the leaf is watched
 //! StartFailure                                   │  time is up: kill, all dead, drain, then the answer
-//!                                                └  connection closes: kill, no answer
+//!                                                │  request kills: all dead, drain, then the answer
+//!                                                └  holder's connection closes: kill, no answer
 //! ```
 //!
-//! One task drives each execution from [`Executions::start`] to the removal of its leaf, and nothing ever drops
-//! that task: so every process is reaped and every leaf removed, whoever goes away. The answer's body talks to
-//! it through a [`Link`].
+//! One task drives each execution ([`drive`]) from [`Executions::start`] to the removal of its leaf, and nothing
+//! ever drops that task: so every process is reaped and every leaf removed, whoever goes away. Requests see an
+//! [`entry`] of the [`registry`]; readers of output hold cursors into a [`link`].
+//!
+//! An attached execution on pipes has one reader, which loses nothing: its journal makes the command wait. All
+//! others have any number, and a journal that forgets. One with an idempotency key goes on without its connection.
 
+mod drive;
 mod end;
+mod entry;
+mod input;
 mod journal;
 mod leaf;
 mod link;
 mod output;
 mod pump;
+mod registry;
+mod session;
+mod signal;
 mod spawn;
 mod spec;
+mod streams;
+mod terminal;
+mod user;
 
+pub(crate) use entry::{Cannot, Entry};
+pub(crate) use input::Taken;
+pub(crate) use link::Wants;
 pub(crate) use output::Output;
+pub(crate) use session::attend;
 pub(crate) use spawn::Rules;
+pub(crate) use terminal::is_valid;
 
 use crate::slots::{Slot, Slots};
 use bulkhead_protocol::agent::{
-    End, Ended, ExecutionSpec, HANDLE_COUNTER_BITS, MAX_EXECUTIONS, StartFailure, StartFailureKind, Started,
+    ExecutionSpec, HANDLE_COUNTER_BITS, Hold, IdempotencyKey, MAX_EXECUTIONS, StartFailure, StartFailureKind,
+    Started,
 };
-use bulkhead_sys::pidfd::Exit;
+use drive::{Execution, Holder};
 use end::OomCounter;
+use entry::About;
 use journal::{Budget, Journal, Keep};
 use leaf::Leaf;
 use link::Link;
-use pump::{Pump, Scratch};
-use spawn::{Main, Running};
+use pump::Scratch;
+use registry::Registry;
+use spawn::Running;
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 /// Leaves at once: of running executions, and of ended ones that left processes behind. Each costs a few
 /// descriptors and a directory; at the limit a new execution is refused and nothing is killed.
 const MAX_LEAVES: usize = 2 * MAX_EXECUTIONS;
-/// How long an answer waits for the death of what was killed: a process in an uninterruptible sleep dies late.
-const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clients that sit at terminals at once; each costs what is in flight to it and one frame from it.
+const MAX_TERMINAL_CLIENTS: usize = MAX_EXECUTIONS;
 
 /// All executions of the sandbox.
 #[derive(Debug)]
 pub(crate) struct Executions {
     group: Rc<OwnedFd>,
-    oom: OomCounter,
+    oom: Rc<OomCounter>,
     rules: Rules,
     launch: u64,
     counter: Cell<u64>,
     running: Slots,
     leaves: Slots,
+    terminal_clients: Slots,
     budget: Rc<Budget>,
     scratch: Scratch,
+    registry: Rc<Registry>,
+    /// Whoever starts with a key: a second request with that key waits here for the first.
+    keyed: Mutex<()>,
+}
+
+/// A start that worked.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// It goes on by itself.
+    Detached(Started),
+    /// Its output is the answer.
+    Attached(Output),
 }
 
 impl Executions {
@@ -68,48 +100,99 @@ impl Executions {
     pub(crate) fn new(group: OwnedFd, oom: OwnedFd, launch: u64, rules: Rules) -> Self {
         Self {
             group: Rc::new(group),
-            oom: OomCounter::new(oom),
+            oom: Rc::new(OomCounter::new(oom)),
             rules,
             launch,
             counter: Cell::new(0),
             running: Slots::new(MAX_EXECUTIONS),
             leaves: Slots::new(MAX_LEAVES),
+            terminal_clients: Slots::new(MAX_TERMINAL_CLIENTS),
             budget: Rc::default(),
             scratch: Scratch::default(),
+            registry: Rc::default(),
+            keyed: Mutex::default(),
         }
     }
 
-    /// Starts an execution that lives as long as its output is wanted.
+    /// Starts an execution, or finds the one that was started with the same key.
     ///
     /// # Errors
     /// Why the program never ran; nothing of it is left then. Dropping the future has the same effect.
-    pub(crate) async fn start(self: &Rc<Self>, spec: ExecutionSpec) -> Result<Output, StartFailure> {
-        let refused = |kind| StartFailure { kind, errno: None };
-        let command = spec::Command::try_from(spec).map_err(|_| refused(StartFailureKind::Invalid))?;
+    pub(crate) async fn start(&self, spec: ExecutionSpec) -> Result<Start, StartFailure> {
+        let Some(key) = spec.key.clone() else { return self.start_new(spec).await };
+        let turn = self.keyed.lock().await;
+        let start = match self.registry.find_key(&key.key) {
+            Some(entry) => join(&entry, &key, spec.hold),
+            None => self.start_new(spec).await,
+        };
+        drop(turn);
+        start
+    }
+
+    async fn start_new(&self, spec: ExecutionSpec) -> Result<Start, StartFailure> {
+        let account = user::find(spec.user.as_deref())?;
+        let command = spec::Command::new(&spec, account).map_err(|_| refused(StartFailureKind::Invalid))?;
         let slots = self.running.take().zip(self.leaves.take());
         let slots = slots.ok_or(refused(StartFailureKind::ExecutionLimit))?;
         let counter = self.next().ok_or(refused(StartFailureKind::ExecutionLimit))?;
         let oom_before = self.oom.read();
         let leaf = Leaf::make(&self.group, counter).map_err(|error| spawn::failure_of_call(&error))?;
         let (started, timeout) = (Instant::now(), command.timeout);
-        let Running { leaf, main, pump } =
-            spawn::start(&self.rules, command, leaf, self.scratch.clone()).await?;
-        let link = Rc::new(Link::new(Journal::new(Keep::UntilRead, Rc::clone(&self.budget))));
-        let (attached, detached) = oneshot::channel();
+        let running = spawn::start(&self.rules, command, leaf, self.scratch.clone()).await?;
+        let handle = (self.launch << HANDLE_COUNTER_BITS) + counter;
+        let deadline = timeout.map(|timeout| started + timeout);
+        Ok(self.run(running, handle, About::new(spec), Clock { started, deadline, oom_before }, slots))
+    }
+
+    /// Hands a running command over to its task.
+    fn run(&self, running: Running, handle: u64, about: About, clock: Clock, slots: (Slot, Slot)) -> Start {
+        let Running { leaf, main, streams } = running;
+        let leaf = Rc::new(leaf);
+        let (detached, hold) = (about.is_detached(), about.hold());
+        let shared = about.is_shared();
+        let keep = if shared { Keep::Newest } else { Keep::UntilRead };
+        let link = Rc::new(Link::new(Journal::new(keep, Rc::clone(&self.budget))));
+        let (sender, receiver) = oneshot::channel();
+        let holder = if detached { Holder::Nobody } else { Holder::Connection(receiver) };
+        let entry = Entry::new(handle, Rc::clone(&link), streams.input, Rc::clone(&leaf), about);
+        let entry = Rc::new(entry);
+        self.registry.insert(Rc::clone(&entry));
         let execution = Execution {
-            all: Rc::clone(self),
+            entry,
+            registry: Rc::clone(&self.registry),
+            oom: Rc::clone(&self.oom),
+            oom_before: clock.oom_before,
             leaf,
             main,
-            pump,
-            link: Rc::clone(&link),
-            detached,
-            started,
-            deadline: timeout.map(|timeout| started + timeout),
-            oom_before,
+            pump: streams.pump,
+            holder,
+            started: clock.started,
+            deadline: clock.deadline,
         };
         tokio::task::spawn_local(execution.drive(slots));
-        let handle = (self.launch << HANDLE_COUNTER_BITS) + counter;
-        Ok(Output::new(link, attached, Started { handle }))
+        let started = Started { handle };
+        match hold {
+            Hold::Detached => Start::Detached(started),
+            Hold::Attached => {
+                let output = Output::new(link, Wants::Output, 0).with_start(started);
+                Start::Attached(if detached { output } else { output.with_hold(sender) })
+            }
+        }
+    }
+
+    /// The execution with this handle, if it runs or ended lately.
+    pub(crate) fn find(&self, handle: u64) -> Option<Rc<Entry>> {
+        self.registry.find(handle)
+    }
+
+    /// JSON of the list.
+    pub(crate) fn list(&self) -> Vec<u8> {
+        self.registry.list()
+    }
+
+    /// A seat at a terminal, if one is free.
+    pub(crate) fn take_seat(&self) -> Option<Slot> {
+        self.terminal_clients.take()
     }
 
     /// The next number; `None` when this launch has used them all, since a handle is never given twice.
@@ -119,145 +202,28 @@ impl Executions {
     }
 }
 
-/// A running execution.
-#[derive(Debug)]
-struct Execution {
-    all: Rc<Executions>,
-    leaf: Leaf,
-    main: Main,
-    pump: Pump,
-    link: Rc<Link>,
-    /// Resolves when the last frame was given out (`Ok`), or the connection closed before (`Err`).
-    detached: oneshot::Receiver<()>,
+/// When an execution started and must end, and what was counted before.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
     started: Instant,
     deadline: Option<Instant>,
     oom_before: Option<u64>,
 }
 
-/// What ended the running phase.
-#[derive(Debug, Clone, Copy)]
-enum Stop {
-    /// The main process ended by itself.
-    Exit(Exit),
-    /// The time was up.
-    Timeout,
-    /// Nobody wants the output any more.
-    Abandoned,
-    /// The kernel does not say how the main process ended.
-    Lost,
+/// What a repeated request gets: the same execution, its output from the start.
+fn join(entry: &Entry, key: &IdempotencyKey, hold: Hold) -> Result<Start, StartFailure> {
+    if entry.about().key.as_ref() != Some(key) {
+        return Err(refused(StartFailureKind::KeyConflict));
+    }
+    let started = Started { handle: entry.handle };
+    Ok(match hold {
+        Hold::Detached => Start::Detached(started),
+        Hold::Attached => {
+            Start::Attached(Output::new(Rc::clone(&entry.link), Wants::Output, 0).with_start(started))
+        }
+    })
 }
 
-impl Execution {
-    /// From the start to the removal of the leaf. Never dropped before its end.
-    async fn drive(mut self, (running, leaf_slot): (Slot, Slot)) {
-        let stop = self.run().await;
-        let wall = self.started.elapsed();
-        let end = match stop {
-            Stop::Exit(exit) => {
-                self.drain().await.map(|()| end::classify(exit, self.oom_before, &self.all.oom))
-            }
-            Stop::Timeout => self.time_out().await,
-            Stop::Abandoned | Stop::Lost => None,
-        };
-        match end {
-            Some(end) => {
-                let usage = end::usage(&self.leaf, wall);
-                // Before the answer: whoever reads it may start the next one at once.
-                drop(running);
-                self.link.finish(Ended { end, usage, output_open: self.pump.is_open() });
-                // Lets the answer out before the leaf is cleaned up.
-                tokio::task::yield_now().await;
-                self.outlive().await;
-            }
-            None => {
-                self.link.break_off();
-                kill(&self.leaf, &mut self.main).await;
-            }
-        }
-        self.leaf.retire().await;
-        drop(leaf_slot);
-    }
-
-    /// Moves output until something ends that.
-    async fn run(&mut self) -> Stop {
-        let deadline = self.deadline;
-        let time_up = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let pumped = async {
-            self.pump.run(&self.link).await;
-            std::future::pending::<Infallible>().await
-        };
-        tokio::select! {
-            biased;
-            exit = self.main.ended() => exit.map_or(Stop::Lost, Stop::Exit),
-            _closed = &mut self.detached => Stop::Abandoned,
-            () = time_up => Stop::Timeout,
-            never = pumped => match never {},
-        }
-    }
-
-    /// Moves the rest of the output; `None` when nobody wants it any more.
-    async fn drain(&mut self) -> Option<()> {
-        tokio::select! {
-            biased;
-            () = self.pump.drain(&self.link) => Some(()),
-            _closed = &mut self.detached => None,
-        }
-    }
-
-    /// Kills everything, and answers when it is dead.
-    async fn time_out(&mut self) -> Option<End> {
-        tokio::select! {
-            biased;
-            // An answer after the time that a death may take says the same: it was killed, and it dies.
-            _late = tokio::time::timeout(DEATH_TIMEOUT, kill(&self.leaf, &mut self.main)) => {}
-            _closed = &mut self.detached => return None,
-        }
-        self.drain().await.map(|()| End::Timeout)
-    }
-
-    /// After the answer: what the main process left behind lives on, and can still write, to nobody. Comes back
-    /// when nothing is left. If the answer was never taken, its connection is gone, and so all of this goes.
-    async fn outlive(&mut self) {
-        if !self.pump.is_open() && self.leaf.remove().is_ok() {
-            return;
-        }
-        let mut answer = Answer::Waiting;
-        loop {
-            tokio::select! {
-                biased;
-                _empty = self.leaf.emptied() => return,
-                taken = &mut self.detached, if answer == Answer::Waiting => {
-                    answer = Answer::Settled;
-                    if taken.is_err() {
-                        kill(&self.leaf, &mut self.main).await;
-                    }
-                }
-                () = self.pump.discard(), if self.pump.is_open() => {}
-            }
-        }
-    }
-}
-
-/// Kills every process of the leaf, reaps the main one, and comes back when none is left. Progress is in the
-/// kernel, so it may be dropped and called again.
-async fn kill(leaf: &Leaf, main: &mut Main) {
-    // Fails only when the agent is out of descriptors or memory; the wait below is right all the same.
-    let killed = leaf.kill();
-    let reaped = main.ended().await;
-    let emptied = leaf.emptied().await;
-    drop((killed, reaped, emptied));
-}
-
-/// Whether the fate of an answer is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// It waits for its connection.
-    Waiting,
-    /// It was taken, or never will be.
-    Settled,
+fn refused(kind: StartFailureKind) -> StartFailure {
+    StartFailure { kind, errno: None }
 }

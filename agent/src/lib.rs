@@ -9,7 +9,9 @@
 
 mod body;
 mod boot;
+mod capability;
 mod execution;
+mod gate;
 mod inner;
 mod routes;
 mod server;

@@ -1,9 +1,11 @@
-//! The two calls of the agent's protocol, from bytes to types and back.
+//! The calls of the agent's protocol, from bytes to types and back.
 //!
 //! Every refusal of an execution is a 422 with a typed reason; no text of an error ever leaves.
 
+mod one;
+
 use crate::body::Body;
-use crate::execution::Executions;
+use crate::execution::{Executions, Output, Start};
 use bulkhead_protocol::agent::{
     AGENT_PROTOCOL, EXECUTIONS_PATH, ExecutionSpec, HELLO_PATH, Hello, MAX_JSON, StartFailure,
     StartFailureKind,
@@ -31,7 +33,11 @@ pub(crate) async fn answer(
     Ok(match (request.method(), request.uri().path()) {
         (&Method::POST, HELLO_PATH) => hello(request).await,
         (&Method::POST, EXECUTIONS_PATH) => execute(request, executions).await,
-        _ => empty(StatusCode::NOT_FOUND),
+        (&Method::GET, EXECUTIONS_PATH) => json_text(StatusCode::OK, executions.list()),
+        _ => match one::Call::parse(request.method(), request.uri()) {
+            Ok(call) => one::answer(call, request, &executions).await,
+            Err(status) => empty(status),
+        },
     })
 }
 
@@ -52,12 +58,11 @@ async fn execute(request: Request<Incoming>, executions: Rc<Executions>) -> Resp
         Err(error) => return empty(error.status()),
     };
     match executions.start(spec).await {
-        Ok(output) => {
+        Ok(Start::Attached(output)) => {
             output.settle(FIRST_NEWS).await;
-            let mut response = Response::new(Body::Output(output));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            response
+            frames(output)
         }
+        Ok(Start::Detached(started)) => json(StatusCode::OK, &started),
         Err(failure) => refusal(failure),
     }
 }
@@ -95,8 +100,20 @@ async fn read_json<T: serde::de::DeserializeOwned>(request: Request<Incoming>) -
     serde_json::from_slice(&bytes).map_err(|_| ReadError::Malformed)
 }
 
+fn frames(output: Output) -> Response<Body> {
+    let mut response = Response::new(Body::Output(output));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response
+}
+
 fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Body> {
-    let Ok(text) = serde_json::to_vec(value) else { return empty(StatusCode::INTERNAL_SERVER_ERROR) };
+    match serde_json::to_vec(value) {
+        Ok(text) => json_text(status, text),
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn json_text(status: StatusCode, text: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::whole(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

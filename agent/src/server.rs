@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A source of connections.
 pub(crate) trait Listener {
     /// One connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// The next one. Dropping the future loses none.
     fn accept(&self) -> impl Future<Output = std::io::Result<Self::Stream>>;
 }
@@ -70,7 +70,7 @@ async fn accept_all<L: Listener>(listener: &L, executions: &Rc<Executions>) -> s
 
 async fn serve<S>(stream: S, executions: Rc<Executions>, slot: Slot)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| routes::answer(request, Rc::clone(&executions)));
     let served = http1::Builder::new()
@@ -79,6 +79,7 @@ where
         .max_buf_size(CONNECTION_BUFFER)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
     // A peer that broke off or sent no HTTP: its executions died with the body, nobody is left to be told.
     drop(served);

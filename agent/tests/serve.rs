@@ -6,6 +6,18 @@
 
 #[path = "serve/agent.rs"]
 mod agent;
+#[path = "serve/calls.rs"]
+mod calls;
+#[path = "serve/detached.rs"]
+mod detached;
+#[path = "serve/input.rs"]
+mod input;
+#[path = "serve/keys.rs"]
+mod keys;
+#[path = "serve/terminal.rs"]
+mod terminal;
+#[path = "serve/user.rs"]
+mod user;
 
 use agent::{Agent, Ran};
 use bulkhead_protocol::agent::{End, MAX_EXECUTIONS, StartFailureKind};

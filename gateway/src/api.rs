@@ -1,12 +1,22 @@
 //! What clients see: the JSON of answers and requests, and its OpenAPI. Field names and types are the
 //! contract's; nothing else of the gateway is ever serialised to a client.
 
+mod commands;
 mod exec;
 pub(crate) mod openapi;
+mod pty;
 mod sandbox;
+mod session;
 
-pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, Truncated, Usage};
+pub(crate) use commands::{
+    AttachRequest, Commands, Exit, Killed, PidRequest, Process, SignalRequest, Signaled, Started, Taken, Waited,
+};
+pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, OnDisconnect, Truncated, Usage};
+pub(crate) use pty::{
+    PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest,
+};
 pub(crate) use sandbox::{CreateRequest, LimitsRequest, Port, Sandbox, instant, status};
+pub(crate) use session::{SessionLine, SessionRequest, SessionResult, SessionStreamRequest};
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -7,6 +7,7 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::routes::system::Pulse;
 use crate::runtime_client::RuntimeClient;
+use crate::service::session::Turns;
 use crate::store::Store;
 
 /// The parts of a running gateway.
@@ -23,4 +24,5 @@ pub(crate) struct App {
     pub(crate) bodies: BodyBudget,
     pub(crate) metrics: Metrics,
     pub(crate) pulse: Pulse,
+    pub(crate) turns: Turns,
 }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use subtle::ConstantTimeEq;
 
-const HEADER: &str = "x-api-key";
+pub(crate) const HEADER: &str = "x-api-key";
 const PREFIX: &str = "bh_";
 const ID_LEN: usize = 8;
 const SECRET_BYTES: usize = 32;

@@ -5,6 +5,8 @@
 mod body;
 mod fields;
 mod json;
+mod query;
 
 pub(crate) use body::{BodyBudget, read};
 pub(crate) use fields::{Fields, Switch};
+pub(crate) use query::{decode, parameter};

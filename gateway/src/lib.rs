@@ -27,8 +27,10 @@ mod runtime_client;
 mod sandbox;
 mod server;
 mod service;
+mod sse;
 mod start;
 mod store;
+mod ws;
 
 pub use config::Config;
 pub use error::Error;

@@ -12,7 +12,7 @@ pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A whole JSON body must have come by then.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that reads nothing of its answer for so long is cut.
-pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_STALL: Duration = Duration::from_secs(60);
 /// Bytes of a JSON body (contract, head of the page).
 pub(crate) const MAX_BODY: usize = 2 << 20;
 /// Bytes up to which a body needs no place in the budget: [`MAX_CONNECTIONS`] of them are its size again.
@@ -63,6 +63,10 @@ pub(crate) const AGENT_CONNECT: Duration = Duration::from_secs(1);
 pub(crate) const AGENT_CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// From the request to the head of the answer.
 pub(crate) const AGENT_FIRST_BYTE: Duration = Duration::from_secs(10);
+/// The same of a kill: the kernel takes its time where much memory has to be given back.
+pub(crate) const AGENT_KILL: Duration = Duration::from_secs(30);
+/// The same of input, which waits for the program to read it.
+pub(crate) const AGENT_INPUT: Duration = Duration::from_secs(60);
 /// Silence of a stream; the agent sends a keep-alive each ten seconds.
 pub(crate) const AGENT_SILENCE: Duration =
     Duration::from_secs(3 * bulkhead_protocol::agent::KEEP_ALIVE_SECONDS);
@@ -115,6 +119,21 @@ pub(crate) const EXEC_HEADERS: Duration = Duration::from_secs(60);
 /// One space each, from then on.
 pub(crate) const EXEC_SPACE: Duration = Duration::from_secs(15);
 
+/// Seconds a command gets at most (contract §5); 0 is no limit.
+pub(crate) const COMMAND_MOST_SECONDS: u64 = 900;
+/// Bytes of an unfinished line that a stream of events holds back at most (contract §4.3).
+pub(crate) const HELD_LINE: usize = 16 << 10;
+/// How long it holds one back.
+pub(crate) const HELD_TIME: Duration = Duration::from_millis(50);
+/// A stream of events that has nothing to say sends a comment so often: a client gives up after 300 s.
+pub(crate) const EVENT_COMMENT: Duration = Duration::from_secs(15);
+/// Bytes of events after which a stream waits for its client to take them.
+pub(crate) const EVENT_PIECE: usize = 64 << 10;
+/// Bytes of an `Idempotency-Key`.
+pub(crate) const MAX_KEY: usize = 255;
+/// Bytes of `user`: two names of 32 characters and a colon.
+pub(crate) const MAX_USER: usize = 65;
+
 /// Variables in one `envVars` or `env`.
 pub(crate) const MAX_ENV: usize = 1024;
 /// Bytes of one `envVars` or `env`, names and values.
@@ -151,3 +170,57 @@ pub(crate) const MAX_ADMIN_NAME: usize = 100;
 pub(crate) const MAX_ADMIN_REPLY: usize = 8 << 20;
 /// How long the admin client waits.
 pub(crate) const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of one message to a WebSocket client (contract §6.2: one client refuses more than 1 MiB).
+pub(crate) const SOCKET_MESSAGE: usize = 64 << 10;
+/// Bytes of one message of a WebSocket client: keystrokes, or a large paste.
+pub(crate) const SOCKET_INPUT: usize = 64 << 10;
+/// Read buffer of one WebSocket, in bytes; allocated at once.
+pub(crate) const SOCKET_READ: usize = 4 << 10;
+/// Bytes on their way to a WebSocket client: one message, a pong and a goodbye.
+pub(crate) const SOCKET_WRITE: usize = SOCKET_MESSAGE + (4 << 10);
+/// A WebSocket that has been silent for so long gets a ping.
+pub(crate) const SOCKET_PING: Duration = Duration::from_secs(20);
+/// A WebSocket client that has said nothing for so long, not even a pong, is dropped.
+pub(crate) const SOCKET_SILENCE: Duration = Duration::from_secs(60);
+/// A goodbye is given so long to be answered.
+pub(crate) const SOCKET_GRACE: Duration = Duration::from_secs(5);
+/// A message must have been taken by a WebSocket client by then.
+pub(crate) const SOCKET_STALL: Duration = Duration::from_secs(30);
+const _: () = assert!(SOCKET_STALL.as_secs() + SOCKET_GRACE.as_secs() <= WRITE_STALL.as_secs());
+/// The beginning of a character waits so long for its rest.
+pub(crate) const SOCKET_TAIL: Duration = Duration::from_millis(50);
+/// Bytes of input on their way to a terminal, above which its client is not read.
+pub(crate) const TERMINAL_INPUT: usize = 64 << 10;
+/// Bytes of one read from a terminal.
+pub(crate) const TERMINAL_READ: usize = 16 << 10;
+/// Columns of a terminal (contract §6.1).
+pub(crate) const COLS: std::ops::RangeInclusive<u64> = 1..=500;
+/// Rows of a terminal (contract §6.1).
+pub(crate) const ROWS: std::ops::RangeInclusive<u64> = 1..=200;
+/// Columns of a terminal where the client says nothing.
+pub(crate) const COLS_DEFAULT: u16 = 80;
+/// Rows of a terminal where the client says nothing.
+pub(crate) const ROWS_DEFAULT: u16 = 24;
+/// Bytes of a terminal's output that its buffer shows: what an agent keeps of one execution.
+pub(crate) const TERMINAL_BUFFER: u64 = 2 << 20;
+/// Bytes of the text that `execute` types.
+pub(crate) const MAX_TYPED: usize = 64 << 10;
+/// A terminal must have taken that text by then.
+pub(crate) const TYPING: Duration = Duration::from_secs(5);
+/// An agent whose client only typed may answer so long before it is left.
+pub(crate) const TYPING_GRACE: Duration = Duration::from_millis(100);
+/// Seconds a command of a shell session gets where the client says nothing.
+pub(crate) const SESSION_DEFAULT_SECONDS: u64 = 30;
+/// Seconds a command of a shell session gets at most: a client gives up after 300 s without an answer.
+pub(crate) const SESSION_SECONDS: std::ops::RangeInclusive<u64> = 1..=240;
+/// Pieces of a shell session's output on their way to its client, each of up to [`PIECE`] bytes.
+pub(crate) const SESSION_WORDS: usize = 4;
+/// After the end of one stream that of the other comes within this time, or never.
+pub(crate) const SESSION_MARK: Duration = Duration::from_millis(200);
+/// Bytes of a shell session's output in one answer; the rest is counted.
+pub(crate) const SESSION_OUTPUT: usize = 2 << 20;
+/// Bytes of the name of a shell session.
+pub(crate) const MAX_SESSION_NAME: usize = 100;
+/// Terminal buffers in memory at once: as text in JSON each has up to 14 MiB.
+pub(crate) const BUFFER_READERS: usize = 16;

@@ -49,6 +49,8 @@ pub(crate) struct Metrics {
     executions_ended: Family<Kind, Counter>,
     agent_faults: Family<Kind, Counter>,
     connections: Gauge,
+    sockets: Gauge,
+    streams: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) leaks: Gauge,
 }
@@ -69,6 +71,8 @@ impl Metrics {
             executions_ended: Family::default(),
             agent_faults: Family::default(),
             connections: Gauge::default(),
+            sockets: Gauge::default(),
+            streams: Gauge::default(),
             connections_refused: Counter::default(),
             leaks: Gauge::default(),
         };
@@ -84,7 +88,9 @@ impl Metrics {
         r.register("executions_started", "Executions asked for", self.executions_started.clone());
         r.register("executions_ended", "Executions by their end", self.executions_ended.clone());
         r.register("agent_faults", "Agents that were late or broke the protocol", self.agent_faults.clone());
+        r.register("sockets", "Open WebSockets of clients", self.sockets.clone());
         r.register("connections", "Open connections of clients", self.connections.clone());
+        r.register("streams", "Open streams of output", self.streams.clone());
         r.register("connections_refused", "Connections beyond the limit", self.connections_refused.clone());
         r.register("leaks", "Sandboxes that only the runtime knows", self.leaks.clone());
     }
@@ -108,6 +114,18 @@ impl Metrics {
         Open(self.connections.clone())
     }
 
+    /// Counts a stream of output for as long as the guard lives.
+    pub(crate) fn stream(&self) -> Open {
+        self.streams.inc();
+        Open(self.streams.clone())
+    }
+
+    /// Counts a WebSocket for as long as the guard lives.
+    pub(crate) fn socket(&self) -> Open {
+        self.sockets.inc();
+        Open(self.sockets.clone())
+    }
+
     /// Prometheus text; `statuses` is how many sandboxes have which public status.
     pub(crate) fn text(&self, statuses: &[(&'static str, i64)]) -> Result<String, std::fmt::Error> {
         for (status, count) in statuses {
@@ -119,7 +137,7 @@ impl Metrics {
     }
 }
 
-/// One open connection.
+/// One thing that is open.
 #[derive(Debug)]
 pub(crate) struct Open(Gauge<i64, AtomicI64>);
 

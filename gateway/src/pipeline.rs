@@ -7,7 +7,9 @@ use crate::error::{ApiError, ApiResult};
 use crate::metrics::Answer;
 use crate::rate::Limiter;
 use crate::reply::{self, Reply};
-use crate::routes::{Call, Endpoint, Miss, exec, find, sandboxes, system};
+use crate::routes::{Call, Endpoint, Miss, Pty, commands, exec, find, pty, sandboxes, session, system};
+use crate::server::Place;
+use crate::{auth, input};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
@@ -43,6 +45,10 @@ pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Reques
         }
         reply
     });
+    if reply.status() == StatusCode::UPGRADE_REQUIRED {
+        reply.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        reply.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     if let Some(allow) = allow {
         reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
@@ -53,7 +59,11 @@ pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Reques
     reply
 }
 
-async fn dispatch(app: &Arc<App>, endpoint: Endpoint<'_>, request: Request<Incoming>) -> ApiResult<Reply> {
+async fn dispatch(
+    app: &Arc<App>,
+    endpoint: Endpoint<'_>,
+    mut request: Request<Incoming>,
+) -> ApiResult<Reply> {
     match endpoint {
         Endpoint::Health => return system::health(app).await,
         Endpoint::Version => return Ok(system::version()),
@@ -62,19 +72,50 @@ async fn dispatch(app: &Arc<App>, endpoint: Endpoint<'_>, request: Request<Incom
         | Endpoint::CreateSandbox
         | Endpoint::GetSandbox(_)
         | Endpoint::DeleteSandbox(_)
-        | Endpoint::Exec(_) => {}
+        | Endpoint::Exec(_)
+        | Endpoint::ExecStream(_)
+        | Endpoint::Command(..)
+        | Endpoint::Pty(..)
+        | Endpoint::Session(..) => {}
     }
-    let principal = app.keys.authenticate(request.headers())?;
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let call = Call { app: Arc::clone(app), principal, query, body: request.into_body() };
+    let principal = match endpoint {
+        Endpoint::Pty(_, Pty::Ephemeral | Pty::Attach(_)) => {
+            app.keys.authenticate(&key_of_socket(request.headers(), &query))?
+        }
+        _ => app.keys.authenticate(request.headers())?,
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (head, body) = request.into_parts();
+    let (version, mut extensions) = (head.version, head.extensions);
+    let place = extensions.remove::<Place>();
+    let (app, headers) = (Arc::clone(app), head.headers);
+    let call = Call { app, principal, query, headers, body, upgrade, version, place };
     match endpoint {
         Endpoint::ListSandboxes => sandboxes::list(&call),
         Endpoint::CreateSandbox => sandboxes::create(call).await,
         Endpoint::GetSandbox(id) => sandboxes::get(&call, id),
         Endpoint::DeleteSandbox(id) => sandboxes::delete(&call, id).await,
         Endpoint::Exec(id) => exec::exec(call, id).await,
+        Endpoint::ExecStream(id) => exec::stream(call, id).await,
+        Endpoint::Command(id, command) => commands::answer(call, id, command).await,
+        Endpoint::Session(id, call_of) => session::answer(call, id, call_of).await,
+        Endpoint::Pty(id, call_of) => pty::answer(call, id, call_of).await,
         Endpoint::Health | Endpoint::Version | Endpoint::OpenApi => Err(Miss::Path.into()),
     }
+}
+
+/// A browser cannot give a WebSocket headers: for those alone the key may be in the query (contract §1.2).
+fn key_of_socket(headers: &HeaderMap, query: &str) -> HeaderMap {
+    let mut headers = headers.clone();
+    if !headers.contains_key(auth::HEADER)
+        && let Ok(Some(key)) = input::parameter(query, "apiKey")
+        && let Ok(mut key) = HeaderValue::from_str(&key)
+    {
+        key.set_sensitive(true);
+        headers.insert(auth::HEADER, key);
+    }
+    headers
 }
 
 /// Refuses what two readers could understand in two ways.
@@ -104,7 +145,8 @@ fn finish(headers: &mut HeaderMap, id: &str) {
         headers.insert("x-request-id", id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A stream has its own word (contract §4.2).
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// Our own failures go to the log with their causes; what a client did wrong does not.

@@ -1,9 +1,13 @@
-//! Bodies of answers. Three kinds: bytes that are there, pieces that are made as the client takes them, and a
-//! result that is waited for with a space now and then. Must never hold an answer twice.
+//! Bodies of answers. Four kinds: bytes that are there, pieces that are made as the client takes them, events
+//! as they happen, and a result that is waited for with a space now and then. Must never hold an answer twice.
 
+mod events;
 mod exec;
+mod lines;
 
+pub(crate) use events::{Events, events, exit};
 pub(crate) use exec::Pieces;
+pub(crate) use lines::Lines;
 
 use crate::api::Refusal;
 use crate::error::ApiError;
@@ -24,13 +28,17 @@ pub(crate) enum ReplyBody {
     Whole(Bytes),
     /// Made piece by piece.
     Pieces(Box<Pieces>),
+    /// Output as it comes. Dropping it leaves the execution.
+    Events(Box<Events>),
+    /// What a command of a shell session says, as it comes.
+    Lines(Box<Lines>),
     /// Spaces until the result is there. Dropping it drops the work.
     Waiting(Waiting),
 }
 
 /// Work that goes on behind an answer whose head is out.
 pub(crate) struct Waiting {
-    work: Pin<Box<dyn Future<Output = Pieces> + Send>>,
+    work: Pin<Box<dyn Future<Output = ReplyBody> + Send>>,
     spaces: Interval,
 }
 
@@ -39,6 +47,8 @@ impl std::fmt::Debug for ReplyBody {
         f.write_str(match self {
             Self::Whole(_) => "Whole",
             Self::Pieces(_) => "Pieces",
+            Self::Events(_) => "Events",
+            Self::Lines(_) => "Lines",
             Self::Waiting(_) => "Waiting",
         })
     }
@@ -46,7 +56,7 @@ impl std::fmt::Debug for ReplyBody {
 
 impl ReplyBody {
     /// A space at once and every while, then the result.
-    pub(crate) fn waiting(work: impl Future<Output = Pieces> + Send + 'static) -> Self {
+    pub(crate) fn waiting(work: impl Future<Output = Self> + Send + 'static) -> Self {
         let mut spaces = interval_at(Instant::now(), limits::EXEC_SPACE);
         spaces.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self::Waiting(Waiting { work: Box::pin(work), spaces })
@@ -62,20 +72,21 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
+        while let Self::Waiting(waiting) = this {
+            match waiting.work.as_mut().poll(cx) {
+                Poll::Ready(body) => *this = body,
+                Poll::Pending => {
+                    let space = waiting.spaces.poll_tick(cx);
+                    return space.map(|_| Some(Ok(Frame::data(Bytes::from_static(b" ")))));
+                }
+            }
+        }
         let data = match this {
             Self::Whole(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()),
             Self::Pieces(pieces) => pieces.next(),
-            Self::Waiting(waiting) => match waiting.work.as_mut().poll(cx) {
-                Poll::Ready(mut pieces) => {
-                    let first = pieces.next();
-                    *this = Self::Pieces(Box::new(pieces));
-                    first
-                }
-                Poll::Pending => match waiting.spaces.poll_tick(cx) {
-                    Poll::Ready(_) => Some(Bytes::from_static(b" ")),
-                    Poll::Pending => return Poll::Pending,
-                },
-            },
+            Self::Events(events) => std::task::ready!(events.poll_next(cx)),
+            Self::Lines(lines) => std::task::ready!(lines.poll_next(cx)),
+            Self::Waiting(_) => None,
         };
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
     }
@@ -87,7 +98,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Self::Pieces(_) | Self::Waiting(_) => SizeHint::default(),
+            Self::Pieces(_) | Self::Events(_) | Self::Lines(_) | Self::Waiting(_) => SizeHint::default(),
         }
     }
 }
@@ -112,12 +123,19 @@ pub(crate) fn stream(body: ReplyBody) -> Reply {
 
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    match body(value) {
+        Ok(body) => with(status, JSON, body),
+        Err(body) => with(StatusCode::INTERNAL_SERVER_ERROR, JSON, body),
+    }
+}
+
+/// The body of a JSON answer; one that cannot be encoded is a refusal.
+pub(crate) fn body(value: &impl Serialize) -> Result<ReplyBody, ReplyBody> {
     match serde_json::to_vec(value) {
-        Ok(bytes) => with(status, JSON, ReplyBody::Whole(Bytes::from(bytes))),
+        Ok(bytes) => Ok(ReplyBody::Whole(Bytes::from(bytes))),
         Err(error) => {
             tracing::error!(%error, "an answer could not be encoded");
-            let text = Bytes::from_static(br#"{"error":"internal error"}"#);
-            with(StatusCode::INTERNAL_SERVER_ERROR, JSON, ReplyBody::Whole(text))
+            Err(ReplyBody::Whole(Bytes::from_static(br#"{"error":"internal error"}"#)))
         }
     }
 }
@@ -141,13 +159,10 @@ mod tests {
         let work = async {
             tokio::time::sleep(Duration::from_secs(40)).await;
             let collected = Collected::new(&Budget::default());
-            Pieces::new(Outcome {
-                stdout: collected.stdout,
-                stderr: collected.stderr,
-                finish: Finish::Gone,
-                usage: Usage { cpu_ms: None, wall_ms: 0, peak_memory_bytes: None },
-                output_open: false,
-            })
+            let usage = Usage { cpu_ms: None, wall_ms: 0, peak_memory_bytes: None };
+            let (stdout, stderr) = (collected.stdout, collected.stderr);
+            let outcome = Outcome { stdout, stderr, finish: Finish::Gone, usage, output_open: false };
+            ReplyBody::Pieces(Box::new(Pieces::new(outcome)))
         };
         let bytes = ReplyBody::waiting(work).collect().await.unwrap().to_bytes();
         assert!(bytes.starts_with(b"   {\"status\":\"success\""), "{bytes:?}");

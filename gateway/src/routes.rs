@@ -1,17 +1,23 @@
 //! The route table, and what every handler gets. A path is looked up here, before authentication: what exists
 //! is public (the OpenAPI says it), whose it is is not.
 
+pub(crate) mod commands;
 pub(crate) mod exec;
+pub(crate) mod program;
+pub(crate) mod pty;
 pub(crate) mod sandboxes;
+pub(crate) mod session;
 pub(crate) mod system;
 
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult};
 use crate::registry::Sandbox;
+use crate::server::Place;
 use bulkhead_protocol::SandboxId;
 use hyper::body::Incoming;
-use hyper::{Method, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper::{HeaderMap, Method, StatusCode, Version};
 use std::sync::Arc;
 
 /// What a handler works with, after authentication.
@@ -20,7 +26,13 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) principal: Principal,
     pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Incoming,
+    /// The connection itself, after a 101.
+    pub(crate) upgrade: OnUpgrade,
+    pub(crate) version: Version,
+    /// The place of the connection.
+    pub(crate) place: Option<Place>,
 }
 
 impl Call {
@@ -40,6 +52,46 @@ enum Resource<'a> {
     Sandboxes,
     Sandbox(&'a str),
     Exec(&'a str),
+    ExecStream(&'a str),
+    Command(&'a str, Command<'a>),
+    Session(&'a str, Session),
+    PtySocket(&'a str),
+    PtySessions(&'a str),
+    PtySession(&'a str, &'a str),
+    /// One of those with one method.
+    PtyAction(&'a str, Pty<'a>),
+}
+
+/// A call about shell sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    Exec,
+    Stream,
+}
+
+/// A call about terminals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pty<'a> {
+    Ephemeral,
+    Create,
+    List,
+    Attach(&'a str),
+    Delete(&'a str),
+    Execute(&'a str),
+    Buffer(&'a str),
+    Resize(&'a str),
+}
+
+/// What a path below `commands/` names; each has one method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command<'a> {
+    Run,
+    List,
+    Kill,
+    Attach,
+    Wait,
+    Stdin(&'a str),
+    Signal(&'a str),
 }
 
 /// What a path and a method name.
@@ -53,7 +105,14 @@ pub(crate) enum Endpoint<'a> {
     GetSandbox(&'a str),
     DeleteSandbox(&'a str),
     Exec(&'a str),
+    ExecStream(&'a str),
+    Command(&'a str, Command<'a>),
+    Pty(&'a str, Pty<'a>),
+    Session(&'a str, Session),
 }
+
+/// Segments that are looked at; no path of ours has as many.
+const MOST_SEGMENTS: usize = 8;
 
 /// The template of a path that names nothing, for metrics.
 pub(crate) const NO_ROUTE: &str = "none";
@@ -85,20 +144,56 @@ impl From<Miss> for ApiError {
 
 /// Looks a request up. Repeated slashes count as one: a base URL that ends in one makes them.
 pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-    let parts = [(); 5].map(|()| segments.next());
-    let (template, resource) = match parts {
-        [Some("healthz"), None, ..] => ("/healthz", Resource::Health),
-        [Some("api"), Some("version"), None, ..] => ("/version", Resource::Version),
-        [Some("api"), Some("openapi.json"), None, ..] => ("/openapi.json", Resource::OpenApi),
-        [Some("api"), Some("sandboxes"), None, ..] => ("/sandboxes", Resource::Sandboxes),
-        [Some("api"), Some("sandboxes"), Some(id), None, _] => ("/sandboxes/{id}", Resource::Sandbox(id)),
-        [Some("api"), Some("sandboxes"), Some(id), Some("exec"), None] => {
-            ("/sandboxes/{id}/exec", Resource::Exec(id))
-        }
-        _ => return Matched { template: NO_ROUTE, endpoint: Err(Miss::Path) },
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let parts: Vec<&str> = segments.take(MOST_SEGMENTS).collect();
+    let named = match parts.as_slice() {
+        ["healthz"] => Some(("/healthz", Resource::Health)),
+        ["api", "version"] => Some(("/version", Resource::Version)),
+        ["api", "openapi.json"] => Some(("/openapi.json", Resource::OpenApi)),
+        ["api", "sandboxes"] => Some(("/sandboxes", Resource::Sandboxes)),
+        ["api", "sandboxes", id] => Some(("/sandboxes/{id}", Resource::Sandbox(id))),
+        ["api", "sandboxes", id, rest @ ..] => within_sandbox(id, rest),
+        _ => None,
     };
-    Matched { template, endpoint: choose(method, resource) }
+    match named {
+        Some((template, resource)) => Matched { template, endpoint: choose(method, resource) },
+        None => Matched { template: NO_ROUTE, endpoint: Err(Miss::Path) },
+    }
+}
+
+/// What a sandbox has.
+fn within_sandbox<'a>(id: &'a str, rest: &[&'a str]) -> Option<(&'static str, Resource<'a>)> {
+    let command = |command| Resource::Command(id, command);
+    Some(match rest {
+        ["exec"] => ("/sandboxes/{id}/exec", Resource::Exec(id)),
+        ["exec-stream"] => ("/sandboxes/{id}/exec-stream", Resource::ExecStream(id)),
+        ["session-exec"] => ("/sandboxes/{id}/session-exec", Resource::Session(id, Session::Exec)),
+        ["session-exec-stream"] => {
+            ("/sandboxes/{id}/session-exec-stream", Resource::Session(id, Session::Stream))
+        }
+        ["pty"] => ("/sandboxes/{id}/pty", Resource::PtySocket(id)),
+        ["pty", "sessions"] => ("/sandboxes/{id}/pty/sessions", Resource::PtySessions(id)),
+        ["pty", "sessions", sid] => ("/sandboxes/{id}/pty/sessions/{sid}", Resource::PtySession(id, sid)),
+        ["pty", "sessions", sid, "execute"] => {
+            ("/sandboxes/{id}/pty/sessions/{sid}/execute", Resource::PtyAction(id, Pty::Execute(sid)))
+        }
+        ["pty", "sessions", sid, "buffer"] => {
+            ("/sandboxes/{id}/pty/sessions/{sid}/buffer", Resource::PtyAction(id, Pty::Buffer(sid)))
+        }
+        ["pty", "sessions", sid, "resize"] => {
+            ("/sandboxes/{id}/pty/sessions/{sid}/resize", Resource::PtyAction(id, Pty::Resize(sid)))
+        }
+        ["commands", "run"] => ("/sandboxes/{id}/commands/run", command(Command::Run)),
+        ["commands", "list"] => ("/sandboxes/{id}/commands/list", command(Command::List)),
+        ["commands", "kill"] => ("/sandboxes/{id}/commands/kill", command(Command::Kill)),
+        ["commands", "attach"] => ("/sandboxes/{id}/commands/attach", command(Command::Attach)),
+        ["commands", "wait"] => ("/sandboxes/{id}/commands/wait", command(Command::Wait)),
+        ["commands", pid, "stdin"] => ("/sandboxes/{id}/commands/{pid}/stdin", command(Command::Stdin(pid))),
+        ["commands", pid, "signal"] => {
+            ("/sandboxes/{id}/commands/{pid}/signal", command(Command::Signal(pid)))
+        }
+        _ => return None,
+    })
 }
 
 fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, Miss> {
@@ -111,10 +206,27 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
         (Resource::Sandbox(id), "GET") => Ok(Endpoint::GetSandbox(id)),
         (Resource::Sandbox(id), "DELETE") => Ok(Endpoint::DeleteSandbox(id)),
         (Resource::Exec(id), "POST") => Ok(Endpoint::Exec(id)),
+        (Resource::ExecStream(id), "POST") => Ok(Endpoint::ExecStream(id)),
+        (Resource::Command(id, Command::List), "GET") => Ok(Endpoint::Command(id, Command::List)),
+        (Resource::Command(_, Command::List), _) => Err(Miss::Method("GET")),
+        (Resource::Command(id, command), "POST") => Ok(Endpoint::Command(id, command)),
+        (Resource::Session(id, session), "POST") => Ok(Endpoint::Session(id, session)),
+        (Resource::Session(..), _) => Err(Miss::Method("POST")),
+        (Resource::PtySocket(id), "GET") => Ok(Endpoint::Pty(id, Pty::Ephemeral)),
+        (Resource::PtySessions(id), "GET") => Ok(Endpoint::Pty(id, Pty::List)),
+        (Resource::PtySessions(id), "POST") => Ok(Endpoint::Pty(id, Pty::Create)),
+        (Resource::PtySession(id, sid), "GET") => Ok(Endpoint::Pty(id, Pty::Attach(sid))),
+        (Resource::PtySession(id, sid), "DELETE") => Ok(Endpoint::Pty(id, Pty::Delete(sid))),
+        (Resource::PtyAction(id, pty @ Pty::Buffer(_)), "GET") => Ok(Endpoint::Pty(id, pty)),
+        (Resource::PtySocket(_) | Resource::PtyAction(_, Pty::Buffer(_)), _) => Err(Miss::Method("GET")),
+        (Resource::PtyAction(id, pty), "POST") => Ok(Endpoint::Pty(id, pty)),
+        (Resource::PtyAction(..), _) => Err(Miss::Method("POST")),
+        (Resource::PtySessions(_), _) => Err(Miss::Method("GET, POST")),
+        (Resource::PtySession(..), _) => Err(Miss::Method("GET, DELETE")),
         (Resource::Health | Resource::Version | Resource::OpenApi, _) => Err(Miss::Method("GET")),
         (Resource::Sandboxes, _) => Err(Miss::Method("GET, POST")),
         (Resource::Sandbox(_), _) => Err(Miss::Method("GET, DELETE")),
-        (Resource::Exec(_), _) => Err(Miss::Method("POST")),
+        (Resource::Exec(_) | Resource::ExecStream(_) | Resource::Command(..), _) => Err(Miss::Method("POST")),
     }
 }
 
@@ -140,7 +252,11 @@ mod tests {
             "/api/sandboxes;a=b",
             "/api/sandboxes/x/exec/y",
             "/api/sandboxes/x/exec/y/z/w",
-            "/api/sandboxes/x/exec-stream",
+            "/api/sandboxes/x/exec-streams",
+            "/api/sandboxes/x/commands",
+            "/api/sandboxes/x/commands/1",
+            "/api/sandboxes/x/commands/1/stdin/y",
+            "/api/a/b/c/d/e/f/g/h/i/j/k",
             "/api/%73andboxes",
             "*",
         ] {

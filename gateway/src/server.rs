@@ -4,7 +4,7 @@
 mod patient;
 
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Open};
 use crate::rate::Limiter;
 use crate::reply::Reply;
 use hyper::Request;
@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 static ACCEPTS: Limiter = Limiter::new();
 
@@ -42,6 +42,34 @@ pub(crate) enum Phase {
 /// What answers requests.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+}
+
+/// A connection's place among those of its listener, and when to give it up. What goes on after an upgrade
+/// holds it on.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    closing: Closing,
+    _held: Arc<(OwnedSemaphorePermit, Open)>,
+}
+
+impl Place {
+    pub(crate) fn closing(&self) -> Closing {
+        self.closing.clone()
+    }
+}
+
+/// Tells every request the place of its connection.
+#[derive(Debug, Clone)]
+struct Placed<H> {
+    handler: H,
+    place: Place,
+}
+
+impl<H: Handler> Handler for Placed<H> {
+    async fn handle(&self, mut request: Request<Incoming>) -> Reply {
+        request.extensions_mut().insert(self.place.clone());
+        self.handler.handle(request).await
+    }
 }
 
 /// The connections of one listener.
@@ -79,12 +107,9 @@ impl Connections {
                 tracing::debug!(%error, "a connection ended at once");
                 continue;
             }
-            let open = metrics.connection();
-            let (closing, handler) = (self.closing.clone(), handler.clone());
-            tokio::spawn(async move {
-                serve(stream, closing, handler).await;
-                drop((place, open));
-            });
+            let closing = self.closing.clone();
+            let place = Place { closing: closing.clone(), _held: Arc::new((place, metrics.connection())) };
+            tokio::spawn(serve(stream, closing, Placed { handler: handler.clone(), place }));
         }
     }
 
@@ -124,7 +149,8 @@ pub(crate) async fn serve(
         .header_read_timeout(limits::HEADER_TIMEOUT)
         .max_header_size(limits::MAX_HEADER_BYTES)
         .max_buf_size(2 * limits::MAX_HEADER_BYTES);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));
+    let io = TokioIo::new(Patient::new(stream));
+    let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let end = tokio::select! {
         end = connection.as_mut() => end,
         () = closed(&mut closing) => {

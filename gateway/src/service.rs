@@ -1,8 +1,12 @@
 //! What the routes do, without HTTP: the order of effects between store, registry, runtime and agent.
 
+pub(crate) mod commands;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod exec;
+pub(crate) mod live;
+pub(crate) mod pty;
+pub(crate) mod session;
 
 use crate::error::ApiError;
 use crate::runtime_client::CallError;

@@ -21,6 +21,7 @@ use crate::reply::{self, Reply, ReplyBody};
 use crate::routes::system::Pulse;
 use crate::runtime_client::{Notice, RuntimeClient};
 use crate::server::{Connections, Handler, Phase};
+use crate::service::session::Turns;
 use crate::store::Store;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -130,6 +131,7 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         bodies: BodyBudget::default(),
         metrics: Metrics::new(),
         pulse: Pulse::default(),
+        turns: Turns::default(),
         store,
     });
     reconcile::load(&app, app.store.sandboxes().await?);

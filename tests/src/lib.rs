@@ -12,6 +12,7 @@
 //! that cannot run fails.
 
 pub mod client;
+pub mod commands;
 pub mod eventually;
 pub mod groups;
 pub mod host;
@@ -23,8 +24,14 @@ pub mod raw;
 pub mod residue;
 pub mod sandbox;
 pub mod server;
+pub mod sse;
+pub mod streaming;
+pub mod terminal;
+pub mod websocket;
 
 pub use client::{Answer, Client};
-pub use eventually::eventually;
+pub use eventually::{eventually, within};
 pub use sandbox::{Run, Sandbox};
 pub use server::{Options, Server};
+pub use sse::{Event, Events};
+pub use terminal::Terminal;

@@ -1,6 +1,6 @@
 //! One sandbox, for tests that read like what they do.
 
-use crate::client::Answer;
+use crate::client::{Answer, Client};
 use crate::host::{Process, processes};
 use crate::server::Server;
 use serde_json::{Map, Value, json};
@@ -38,6 +38,18 @@ impl<'a> Sandbox<'a> {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The client that made it.
+    #[must_use]
+    pub fn client(&self) -> &'a Client {
+        self.server.client()
+    }
+
+    /// `/sandboxes/{id}` and what follows.
+    #[must_use]
+    pub fn path(&self, rest: &str) -> String {
+        format!("/sandboxes/{}{rest}", self.id)
     }
 
     /// `POST …/exec` with this body.

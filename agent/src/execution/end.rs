@@ -32,7 +32,8 @@ pub(crate) fn classify(exit: Exit, kills_before: Option<u64>, counter: &OomCount
     }
 }
 
-const SIGKILL: u8 = 9;
+/// The signal that nothing survives.
+pub(crate) const SIGKILL: u8 = 9;
 const _: () = assert!(SIGKILL as i32 == libc::SIGKILL);
 
 fn rose(before: Option<u64>, after: Option<u64>) -> bool {

@@ -4,22 +4,31 @@
 //! ([`Keep::UntilRead`]), or the oldest bytes give way and a reader that is too late gets an explicit
 //! [`Item::Gap`] ([`Keep::Newest`]), so that it never slows the writer or another reader.
 //!
-//! All journals of a sandbox share one budget, which is a part of the memory that the sandbox was given on top of
-//! its tenant's: a journal must never hold more than its guarantee plus what the budget lent it.
+//! All journals of a sandbox share one [`Budget`]: a journal must never hold more than its guarantee plus what the
+//! budget lent it. A [finished](finish) one has no guarantee any more, and gives way to those that are written.
+
+mod budget;
+
+pub(crate) use budget::Budget;
 
 use bulkhead_protocol::agent::{Gap, MAX_EXECUTIONS};
 use bulkhead_protocol::frame::MAX_PAYLOAD;
 use bytes::Bytes;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Bytes that all journals of a sandbox may hold.
 const SANDBOX_BYTES: usize = 8 << 20;
-/// Bytes that a journal may hold whatever the others do: one frame's worth.
-const GUARANTEED: usize = MAX_PAYLOAD + RECORD_COST;
+/// Bytes that a journal may hold while it is written, whatever the others do: one frame's worth.
+const GUARANTEED: usize = MAX_PAYLOAD + WRITE_COST;
+/// Longest record. What a connection has taken but not sent is whole records that the budget does not count any
+/// more, so they are short: 160 connections hold two each.
+const MAX_RECORD: usize = 32 << 10;
 /// Bytes that a record costs beside its payload, so that many small writes are bounded too.
-const RECORD_COST: usize = 64;
+const RECORD_COST: usize = 128;
+/// Most that one write costs beside its payload.
+const WRITE_COST: usize = MAX_PAYLOAD / MAX_RECORD * RECORD_COST;
 /// What is left for those who need more than their guarantee.
 const SPARE: usize = SANDBOX_BYTES - MAX_EXECUTIONS * GUARANTEED;
 const _: () = assert!(MAX_EXECUTIONS * GUARANTEED < SANDBOX_BYTES, "every guarantee can be kept at once");
@@ -53,18 +62,6 @@ impl Keep {
     }
 }
 
-/// The bytes that journals share beyond their guarantees.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    spare: Cell<usize>,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { spare: Cell::new(SPARE) }
-    }
-}
-
 #[derive(Debug)]
 struct Record {
     from: u64,
@@ -89,7 +86,7 @@ fn length(bytes: &[u8]) -> u64 {
 /// What a reader gets next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// Bytes of one stream, at most [`MAX_PAYLOAD`].
+    /// Bytes of one stream, at most [`MAX_RECORD`].
     Output(Stream, Bytes),
     /// Bytes that are no longer there.
     Gap(Gap),
@@ -106,13 +103,15 @@ pub(crate) struct Journal {
     held: usize,
     /// How much of that the budget lent.
     borrowed: usize,
+    /// [`GUARANTEED`] until the end.
+    guaranteed: usize,
     budget: Rc<Budget>,
 }
 
 impl Journal {
     /// An empty journal.
     pub(crate) fn new(keep: Keep, budget: Rc<Budget>) -> Self {
-        Self { keep, records: VecDeque::new(), end: 0, held: 0, borrowed: 0, budget }
+        Self { keep, records: VecDeque::new(), end: 0, held: 0, borrowed: 0, guaranteed: GUARANTEED, budget }
     }
 
     /// Offset behind the last byte.
@@ -123,7 +122,7 @@ impl Journal {
     /// Payload bytes that [`Self::write`] would take now; at most a frame's worth.
     pub(crate) fn room(&self) -> usize {
         match self.keep {
-            Keep::UntilRead => self.free().saturating_sub(RECORD_COST).min(MAX_PAYLOAD),
+            Keep::UntilRead => self.free().saturating_sub(WRITE_COST).min(MAX_PAYLOAD),
             Keep::Newest => MAX_PAYLOAD,
         }
     }
@@ -135,11 +134,13 @@ impl Journal {
         if taken == 0 {
             return 0;
         }
-        while self.keep == Keep::Newest && self.free() < taken + RECORD_COST && self.forget_oldest() {}
-        let record = Record { from: self.end, stream, bytes: Bytes::copy_from_slice(&bytes[..taken]) };
-        self.end = record.to();
-        self.hold(self.held + record.cost());
-        self.records.push_back(record);
+        while self.keep == Keep::Newest && self.free() < taken + WRITE_COST && self.forget_oldest() {}
+        for piece in bytes[..taken].chunks(MAX_RECORD) {
+            let record = Record { from: self.end, stream, bytes: Bytes::copy_from_slice(piece) };
+            self.end = record.to();
+            self.hold(self.held + record.cost());
+            self.records.push_back(record);
+        }
         taken
     }
 
@@ -164,7 +165,7 @@ impl Journal {
 
     /// How much more may be held now.
     fn free(&self) -> usize {
-        let allowed = (GUARANTEED + self.borrowed + self.budget.spare.get()).min(self.keep.limit());
+        let allowed = (self.guaranteed + self.borrowed + self.budget.obtainable()).min(self.keep.limit());
         allowed.saturating_sub(self.held)
     }
 
@@ -176,16 +177,38 @@ impl Journal {
 
     /// Settles with the budget.
     fn hold(&mut self, held: usize) {
-        let borrowed = held.saturating_sub(GUARANTEED);
-        let spare = self.budget.spare.get() + self.borrowed;
-        debug_assert!(borrowed <= spare, "room was asked for first");
-        self.budget.spare.set(spare.saturating_sub(borrowed));
+        let borrowed = held.saturating_sub(self.guaranteed);
+        if borrowed > self.borrowed {
+            self.budget.lend(borrowed - self.borrowed);
+        } else {
+            self.budget.take_back(self.borrowed - borrowed);
+        }
         (self.held, self.borrowed) = (held, borrowed);
     }
 }
 
+/// Nothing is written any more. From here on every byte is borrowed: what the budget cannot lend even at the cost
+/// of journals that ended before is forgotten, and the rest gives way when it is needed. One that loses nothing
+/// keeps what it has until it was read.
+pub(crate) fn finish(journal: &Rc<RefCell<Journal>>) {
+    let mut ended = journal.borrow_mut();
+    if ended.keep == Keep::UntilRead {
+        return;
+    }
+    let budget = Rc::clone(&ended.budget);
+    while ended.held - ended.borrowed > budget.obtainable() && ended.forget_oldest() {}
+    ended.guaranteed = 0;
+    let held = ended.held;
+    ended.hold(held);
+    drop(ended);
+    budget.enter_finished(journal);
+}
+
 impl Drop for Journal {
     fn drop(&mut self) {
+        if self.guaranteed == 0 {
+            self.budget.leave_finished(self.held);
+        }
         self.hold(0);
     }
 }

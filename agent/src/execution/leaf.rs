@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,6 +24,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const REMOVE_PAUSE: Duration = Duration::from_millis(1);
 /// Removals tried: four seconds in all. What is left then, the runtime removes with the sandbox.
 const REMOVE_TRIES: u32 = 12;
+
+/// Pause after a look that failed for want of descriptors.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest list of processes that is read, in bytes: 30,000 processes, more than a sandbox may have.
+const MAX_PROCESSES_TEXT: u64 = 256 << 10;
 
 /// A leaf.
 #[derive(Debug)]
@@ -66,11 +73,36 @@ impl Leaf {
         read_at_start(file.as_fd()).ok()
     }
 
-    /// Comes back when no process is left.
+    /// The processes of the leaf, by their numbers in the agent's pid namespace, each once.
+    ///
+    /// # Errors
+    /// As openat(2) and read(2).
+    pub(crate) fn processes(&self) -> Result<BTreeSet<i32>, Error> {
+        let file = std::fs::File::from(self.open("cgroup.procs", OFlag::O_RDONLY)?);
+        let mut text = String::new();
+        file.take(MAX_PROCESSES_TEXT).read_to_string(&mut text).during("read", || "cgroup.procs".into())?;
+        Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect())
+    }
+
+    /// Comes back when no process is left, or the leaf is removed, which only an empty one can be.
     ///
     /// # Errors
     /// As openat(2), pread(2), epoll_ctl(2).
     pub(crate) async fn emptied(&self) -> std::io::Result<()> {
+        match self.watch_events().await {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// The same, however long the agent is out of descriptors.
+    pub(crate) async fn surely_emptied(&self) {
+        while self.emptied().await.is_err() {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn watch_events(&self) -> std::io::Result<()> {
         let file = self.open("cgroup.events", OFlag::O_RDONLY).map_err(|error| error.errno)?;
         let events = watch(file, Interest::PRIORITY)?;
         loop {
@@ -98,7 +130,7 @@ impl Leaf {
 
     /// Removes the leaf as soon as it is empty. Gives up quietly on a kernel that refuses: whatever leaves are
     /// there when the sandbox goes, the runtime removes.
-    pub(crate) async fn retire(self) {
+    pub(crate) async fn retire(&self) {
         let mut pause = REMOVE_PAUSE;
         for _ in 0..REMOVE_TRIES {
             if self.remove().is_ok() {

@@ -1,9 +1,10 @@
-//! The body of an attached execution's answer: `Started`, output as it comes, `Ended`.
+//! An execution's output as frames: `Started` where it was started, output as it comes, `Ended`.
 //!
-//! It owns the execution: dropped before it gave out `Ended`, it kills everything the execution started.
+//! The one that an attached execution is held by owns it: dropped before it gave out `Ended`, it kills everything
+//! the execution started. All others only read.
 
 use super::journal::{Item, Stream};
-use super::link::{Link, Next};
+use super::link::{Link, Next, Reader, Wants};
 use crate::body::{Piece, framed};
 use bulkhead_protocol::agent::{KEEP_ALIVE_SECONDS, Started};
 use bulkhead_protocol::frame::FrameType;
@@ -18,25 +19,42 @@ use tokio::time::Sleep;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Output {
-    link: Rc<Link>,
-    /// Sent on when `Ended` was given out; dropped without that, it tells the execution to die.
-    attached: Option<oneshot::Sender<()>>,
+    reader: Reader,
+    state: State,
     started: Option<Started>,
-    cursor: u64,
+    /// Sent on when `Ended` was given out; dropped without that, it tells the execution to die.
+    hold: Option<oneshot::Sender<()>>,
     /// Runs while there is nothing to give out.
     silence: Option<Pin<Box<Sleep>>>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Over,
+}
+
 impl Output {
-    /// The output of a running execution.
-    pub(crate) fn new(link: Rc<Link>, attached: oneshot::Sender<()>, started: Started) -> Self {
-        Self { link, attached: Some(attached), started: Some(started), cursor: 0, silence: None }
+    /// What follows an offset, or the end alone.
+    pub(crate) fn new(link: Rc<Link>, wants: Wants, from: u64) -> Self {
+        let reader = Reader::new(link, wants, from);
+        Self { reader, state: State::Open, started: None, hold: None, silence: None }
+    }
+
+    /// Begins with this frame.
+    pub(crate) fn with_start(self, started: Started) -> Self {
+        Self { started: Some(started), ..self }
+    }
+
+    /// Is what the execution is held by.
+    pub(crate) fn with_hold(self, hold: oneshot::Sender<()>) -> Self {
+        Self { hold: Some(hold), ..self }
     }
 
     /// Waits for the first news, but no longer than `patience`: the answer to a short command is one write then,
     /// and wakes its reader once.
     pub(crate) async fn settle(&self, patience: Duration) {
-        let news = std::future::poll_fn(|cx| self.link.poll_news(cx));
+        let news = std::future::poll_fn(|cx| self.reader.poll_news(cx));
         match tokio::time::timeout(patience, news).await {
             Ok(()) | Err(_) => {}
         }
@@ -44,7 +62,7 @@ impl Output {
 
     /// Whether the last frame was given out.
     pub(crate) fn is_over(&self) -> bool {
-        self.attached.is_none()
+        self.state == State::Over
     }
 
     /// The next frame; `None` after the last one.
@@ -55,7 +73,7 @@ impl Output {
         if let Some(started) = self.started.take() {
             return Poll::Ready(Some(json(FrameType::Started, &started)));
         }
-        let Poll::Ready(next) = self.link.poll_next(&mut self.cursor, cx) else {
+        let Poll::Ready(next) = self.reader.poll_next(cx) else {
             return self.poll_silence(cx);
         };
         self.silence = None;
@@ -64,11 +82,11 @@ impl Output {
             Next::Item(Item::Output(Stream::Stderr, bytes)) => Some(framed(FrameType::Stderr, bytes)),
             Next::Item(Item::Gap(gap)) => Some(json(FrameType::Gap, &gap)),
             Next::Ended(ended) => {
-                self.detach();
+                self.let_go();
                 Some(json(FrameType::Ended, &ended))
             }
             Next::Nothing => {
-                self.attached = None;
+                self.state = State::Over;
                 None
             }
         })
@@ -84,9 +102,10 @@ impl Output {
     }
 
     /// From here on the execution goes its own way. One that nothing is left of does not listen any more.
-    fn detach(&mut self) {
-        if let Some(attached) = self.attached.take() {
-            attached.send(()).unwrap_or_default();
+    fn let_go(&mut self) {
+        self.state = State::Over;
+        if let Some(hold) = self.hold.take() {
+            hold.send(()).unwrap_or_default();
         }
     }
 }

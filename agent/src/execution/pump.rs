@@ -1,11 +1,10 @@
-//! Moves what a command writes from its two pipes into the journal.
+//! Moves what a command writes, from its two pipes or its terminal, into the journal.
 //!
-//! Never reads more than the journal has room for: a command whose reader is slow blocks on its pipe. Progress
-//! lives in the struct, so every future here may be dropped at any await.
+//! Never reads more than the journal has room for: a command whose one reader must lose nothing and is slow blocks
+//! on its pipe. Progress lives in the struct, so every future here may be dropped at any await.
 
 use super::journal::Stream;
 use super::link::Link;
-use crate::watch::watch;
 use bulkhead_protocol::frame::MAX_PAYLOAD;
 use nix::errno::Errno;
 use std::cell::RefCell;
@@ -13,7 +12,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// How long an answer waits for output after the main process ended, while another process holds it open.
@@ -22,6 +20,8 @@ const GRACE: Duration = Duration::from_millis(100);
 const PIPE_BYTES: usize = 1 << 20;
 /// Pause between two reads of output that nobody gets, so that it does not cost the others their agent.
 const DISCARD_PAUSE: Duration = Duration::from_millis(10);
+/// Bytes after which a pump lets the others of the sandbox do something.
+const TURN_BYTES: usize = 256 << 10;
 
 /// Where every pump reads to first: the bytes are then copied once, into a record of their exact size.
 #[derive(Debug, Clone)]
@@ -33,28 +33,30 @@ impl Default for Scratch {
     }
 }
 
-/// The reading ends of a command's standard output and error.
+/// What a command's output comes from.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    sources: [Source; 2],
+    sources: Vec<Source>,
     scratch: Scratch,
     /// Which source is asked first next time, so that neither starves the other.
     turn: usize,
 }
 
+/// The reading end of a pipe, or the master of a terminal; non-blocking.
 #[derive(Debug)]
-struct Source {
+pub(crate) struct Source {
     stream: Stream,
     /// `None` once every writer is gone.
-    pipe: Option<AsyncFd<OwnedFd>>,
+    pipe: Option<Rc<AsyncFd<OwnedFd>>>,
 }
 
 impl Source {
-    fn new(stream: Stream, pipe: OwnedFd) -> std::io::Result<Self> {
-        Ok(Self { stream, pipe: Some(watch(pipe, Interest::READABLE)?) })
+    /// What comes out of it counts as this stream.
+    pub(crate) fn new(stream: Stream, pipe: Rc<AsyncFd<OwnedFd>>) -> Self {
+        Self { stream, pipe: Some(pipe) }
     }
 
-    /// Reads when there is something; 0 means that the pipe was closed just now.
+    /// Reads when there is something; 0 means that it was closed just now. A master says so by `EIO`.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<usize> {
         let Some(pipe) = &self.pipe else { return Poll::Pending };
         let count = loop {
@@ -84,10 +86,9 @@ impl Source {
 }
 
 impl Pump {
-    /// A pump over two non-blocking pipes.
-    pub(crate) fn new(stdout: OwnedFd, stderr: OwnedFd, scratch: Scratch) -> std::io::Result<Self> {
-        let sources = [Source::new(Stream::Stdout, stdout)?, Source::new(Stream::Stderr, stderr)?];
-        Ok(Self { sources, scratch, turn: 0 })
+    /// A pump over these.
+    pub(crate) fn new(sources: Vec<Source>, scratch: Scratch) -> Self {
+        Self { sources, scratch, turn: 0 }
     }
 
     /// Whether anybody can still write.
@@ -97,10 +98,18 @@ impl Pump {
 
     /// Moves everything until nobody can write any more.
     pub(crate) async fn run(&mut self, link: &Link) {
+        let mut moved = 0;
         while self.is_open() {
             let room = link.room().await;
-            std::future::poll_fn(|cx| self.poll_once(cx, room, |stream, bytes| link.write(stream, bytes)))
-                .await;
+            let mut sink = |stream, bytes: &[u8]| {
+                link.write(stream, bytes);
+                moved += bytes.len();
+            };
+            std::future::poll_fn(|cx| self.poll_once(cx, room, &mut sink)).await;
+            if moved >= TURN_BYTES {
+                moved = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! From a checked command to a running process in a leaf of its own, or a typed reason why not.
 //!
-//! A command gets less than the agent has: root's id with a tenant's capabilities, no descriptor but standard
+//! A command gets less than the agent has: root's id with a tenant's capabilities or another id with none, no descriptor but standard
 //! streams, a stricter filter. A setup that fails leaves no process and no leaf behind.
 
 use super::leaf::Leaf;
-use super::pump::{Pump, Scratch};
+use super::pump::Scratch;
 use super::spec::{Command, Directory};
+use super::streams::{self, Ends, Streams};
 use crate::watch::watch;
 use bulkhead_protocol::agent::{StartFailure, StartFailureKind};
 use bulkhead_sys::call::process::{CapSets, Dumpable, Ids};
@@ -14,8 +15,7 @@ use bulkhead_sys::pidfd::{self, Exit};
 use bulkhead_sys::spawn::{Child, Outcome};
 use bulkhead_sys::{Error, caps};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -27,8 +27,6 @@ const OOM_SCORE: &[u8] = b"600";
 /// Not 0: the kernel ignores a limit of 0 where core dumps go to a program, and takes 1 for "none".
 const CORE_BYTES: u64 = 1;
 const UMASK: u32 = 0o022;
-const STDOUT: i32 = 1;
-const STDERR: i32 = 2;
 const FIRST_PRIVATE_FD: i32 = 3;
 
 /// What is the same for every command.
@@ -40,28 +38,20 @@ pub(crate) struct Rules {
     pub(crate) filter: Vec<libc::sock_filter>,
 }
 
-/// The writing ends of a command's output.
-#[derive(Debug, Clone, Copy)]
-struct Stdio<'a> {
-    stdout: BorrowedFd<'a>,
-    stderr: BorrowedFd<'a>,
-}
-
 /// What a child does on its way to the shell. The order is the point:
-fn plan<'a>(rules: &'a Rules, command: Command, stdio: Stdio<'a>) -> Vec<Op<'a>> {
-    let root = Ids::all(0);
-    let tenant = CapSets { effective: caps::TENANT, permitted: caps::TENANT, inheritable: 0 };
+fn plan<'a>(rules: &'a Rules, command: Command, ends: &'a Ends) -> Vec<Op<'a>> {
+    let account = command.account;
+    let held = if account.uid == 0 { caps::TENANT } else { 0 };
+    let sets = CapSets { effective: held, permitted: held, inheritable: 0 };
     let adjust = Op::WriteFile {
         path: c"/proc/self/oom_score_adj".into(),
         bytes: OOM_SCORE.to_vec(),
         missing: Missing::IsFine,
     };
-    vec![
-        // No terminal and no group of the agent's. Needs nothing, so it comes first.
-        Op::NewSession,
-        // Standard input stays the agent's /dev/null. The pipes lie above 2, which the agent keeps occupied.
-        Op::Place(stdio.stdout, STDOUT),
-        Op::Place(stdio.stderr, STDERR),
+    // No terminal and no group of the agent's. Needs nothing, so it comes first.
+    let mut ops = vec![Op::NewSession];
+    ops.extend(ends.ops());
+    ops.extend([
         // Its own /proc files are its own only while it is dumpable; and it is so only while it holds KILL and
         // SETPCAP, which no tenant has, so that no tenant may trace it. Hence before any credential changes.
         Op::SetDumpable(Dumpable::Yes),
@@ -75,8 +65,9 @@ fn plan<'a>(rules: &'a Rules, command: Command, stdio: Stdio<'a>) -> Vec<Op<'a>>
         Op::CloseOnExecFrom(FIRST_PRIVATE_FD),
         // While SETUID and SETGID are in force; then the sets themselves, which take them away. An exec gives
         // root what is permitted *and* bounded, and the bounding set is a tenant's since the launch.
-        Op::SetIds(root, root),
-        Op::SetCapabilities(tenant),
+        Op::SetIds(Ids::all(account.uid), Ids::all(account.gid)),
+        Op::SetGroups(account.groups),
+        Op::SetCapabilities(sets),
         Op::SetAmbient(0),
         Op::ResetSignals,
         // With the tenant's rights, not the agent's.
@@ -88,7 +79,8 @@ fn plan<'a>(rules: &'a Rules, command: Command, stdio: Stdio<'a>) -> Vec<Op<'a>>
         Op::NoNewPrivileges,
         Op::Filter(&rules.filter),
         Op::ExecutePath { programs: command.programs, envp: command.environment },
-    ]
+    ]);
+    ops
 }
 
 /// A process whose end nobody else waits for.
@@ -126,7 +118,7 @@ impl Main {
 pub(crate) struct Running {
     pub(crate) leaf: Leaf,
     pub(crate) main: Main,
-    pub(crate) pump: Pump,
+    pub(crate) streams: Streams,
 }
 
 /// A child on its way. Dropped, for whatever reason, it is killed, reaped, and its leaf removed.
@@ -164,10 +156,8 @@ pub(crate) async fn start(
     scratch: Scratch,
 ) -> Result<Running, StartFailure> {
     let mut starting = Starting { leaf: Some(leaf), child: None };
-    let (stdout, stdout_writer) = pipe().map_err(|error| failure_of_call(&error))?;
-    let (stderr, stderr_writer) = pipe().map_err(|error| failure_of_call(&error))?;
-    let pump = Pump::new(stdout, stderr, scratch).map_err(|error| internal(error.raw_os_error()))?;
-    let ops = plan(rules, command, Stdio { stdout: stdout_writer.as_fd(), stderr: stderr_writer.as_fd() });
+    let (streams, ends) = streams::make(command.stdio, command.account.uid, scratch)?;
+    let ops = plan(rules, command, &ends);
     let group = starting.leaf.as_ref().map(Leaf::directory);
     let child = bulkhead_sys::spawn::spawn(&ops, 0, group).map_err(|error| failure_of_call(&error))?;
     wait_for_report(starting.child.insert(child)).await?;
@@ -175,7 +165,7 @@ pub(crate) async fn start(
         Some(Ok(Outcome::Executed { pidfd, .. })) => {
             let main = Main::new(pidfd).map_err(|error| internal(error.raw_os_error()))?;
             let leaf = starting.leaf.take().ok_or_else(|| internal(None))?;
-            Ok(Running { leaf, main, pump })
+            Ok(Running { leaf, main, streams })
         }
         Some(Ok(Outcome::Failed { failure, pidfd })) => {
             let op = ops.get(failure.index);
@@ -201,15 +191,8 @@ async fn wait_for_report(child: &Child) -> Result<(), StartFailure> {
     }
 }
 
-/// A pipe whose reading end does not block the agent; the writing end blocks the command.
-fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
-    use bulkhead_sys::error::Context;
-    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
-    nix::fcntl::fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).during("fcntl", || "pipe".into())?;
-    Ok((reader, writer))
-}
-
-fn internal(errno: Option<i32>) -> StartFailure {
+/// A failure that is nobody's fault but ours.
+pub(crate) fn internal(errno: Option<i32>) -> StartFailure {
     StartFailure { kind: StartFailureKind::Internal, errno }
 }
 
@@ -234,6 +217,8 @@ fn kind_of_step(op: &Op<'_>, errno: Errno) -> StartFailureKind {
             Errno::EACCES | Errno::EPERM => Kind::DirectoryDenied,
             _ => Kind::Internal,
         },
+        // An id that the sandbox does not have.
+        (Op::SetIds(..) | Op::SetGroups(_), Errno::EINVAL) => Kind::NoSuchUser,
         (Op::ExecutePath { .. }, errno) => match errno {
             Errno::E2BIG => Kind::TooLong,
             Errno::EAGAIN => Kind::ProcessLimit,
@@ -247,6 +232,7 @@ fn kind_of_step(op: &Op<'_>, errno: Errno) -> StartFailureKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::execution::user::Account;
     use bulkhead_protocol::agent::ExecutionSpec;
 
     fn position(ops: &[Op<'_>], found: impl Fn(&Op<'_>) -> bool) -> usize {
@@ -257,9 +243,9 @@ mod tests {
     fn the_order_of_the_plan_is_the_wall() {
         let spec = ExecutionSpec::attached("true".to_owned());
         let rules = Rules { open_files: 1024, filter: Vec::new() };
-        let (reader, writer) = pipe().unwrap();
-        let stdio = Stdio { stdout: writer.as_fd(), stderr: writer.as_fd() };
-        let ops = plan(&rules, Command::try_from(spec).unwrap(), stdio);
+        let null = || std::fs::File::open("/dev/null").unwrap().into();
+        let ends = Ends::Pipes { stdin: None, stdout: null(), stderr: null() };
+        let ops = plan(&rules, Command::new(&spec, Account::root()).unwrap(), &ends);
         let ids = position(&ops, |op| matches!(op, Op::SetIds(..)));
         let closed = position(&ops, |op| matches!(op, Op::CloseOnExecFrom(_)));
         assert!(position(&ops, |op| matches!(op, Op::WriteFile { .. })) < ids, "no tenant traces the writer");
@@ -271,7 +257,12 @@ mod tests {
         });
         assert_eq!(sets.unwrap().inheritable, 0);
         assert!(matches!(ops[ops.len() - 2..], [Op::Filter(_), Op::ExecutePath { .. }]));
-        drop(reader);
+        let other = Account { uid: 1000, gid: 1000, groups: vec![10], ..Account::root() };
+        let ops = plan(&rules, Command::new(&spec, other).unwrap(), &ends);
+        let ids = position(&ops, |op| matches!(op, Op::SetIds(..)));
+        assert_eq!(position(&ops, |op| matches!(op, Op::SetGroups(_))), ids + 1, "while SETGID is in force");
+        let none = CapSets::default();
+        assert_eq!(position(&ops, |op| matches!(op, Op::SetCapabilities(sets) if *sets == none)), ids + 2);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The agent's id in a sandbox; here it is one of the host's, with nothing of its own.
 const AGENT_ID: u32 = 65_533;
 
@@ -91,24 +91,35 @@ impl Agent {
         let spec = ExecutionSpec { timeout_ms, ..ExecutionSpec::attached(script.to_owned()) };
         let (status, body) = self.post(&spec);
         assert_eq!(status, 200);
-        Streaming { body, decoder: Decoder::default() }
+        Streaming::new(body)
     }
 
-    /// Why a script does not run.
-    pub(crate) fn fail(&self, script: &str, cwd: Option<&str>, env: &[(&str, &str)]) -> StartFailureKind {
-        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let cwd = cwd.map(str::to_owned);
-        let spec = ExecutionSpec { env, cwd, ..ExecutionSpec::attached(script.to_owned()) };
-        let (status, mut body) = self.post(&spec);
+    /// Why this does not run.
+    pub(crate) fn refusal(&self, spec: &ExecutionSpec) -> StartFailureKind {
+        let (status, mut body) = self.post(spec);
         assert_eq!(status, 422);
         let mut text = String::new();
         body.read_to_string(&mut text).unwrap();
         serde_json::from_str::<StartFailure>(&text).unwrap().kind
     }
 
+    /// Why a script does not run.
+    pub(crate) fn fail(&self, script: &str, cwd: Option<&str>, env: &[(&str, &str)]) -> StartFailureKind {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let cwd = cwd.map(str::to_owned);
+        self.refusal(&ExecutionSpec { env, cwd, ..ExecutionSpec::attached(script.to_owned()) })
+    }
+
     pub(crate) fn leaves(&self) -> usize {
         let entries = std::fs::read_dir(&self.group).unwrap();
         entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
+    }
+
+    /// Processes of all leaves.
+    pub(crate) fn processes(&self) -> usize {
+        let leaves = std::fs::read_dir(&self.group).unwrap().map(|entry| entry.unwrap().path());
+        let lists = leaves.filter_map(|leaf| std::fs::read_to_string(leaf.join("cgroup.procs")).ok());
+        lists.map(|list| list.lines().count()).sum()
     }
 
     pub(crate) fn wait_until_empty(&self) {
@@ -147,15 +158,27 @@ impl Agent {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    fn post(&self, spec: &ExecutionSpec) -> (u16, BufReader<UnixStream>) {
+    pub(crate) fn post(&self, spec: &ExecutionSpec) -> (u16, BufReader<UnixStream>) {
+        let json = serde_json::to_string(spec).unwrap();
+        self.send("POST", EXECUTIONS_PATH, "connection: close", json.as_bytes())
+    }
+
+    /// Sends a request and reads the head of its answer.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        header: &str,
+        body: &[u8],
+    ) -> (u16, BufReader<UnixStream>) {
         let mut stream = UnixStream::connect(&self.socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let json = serde_json::to_string(spec).unwrap();
-        let length = json.len();
+        let length = body.len();
         let head = format!(
-            "POST {EXECUTIONS_PATH} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: agent\r\n{header}\r\ncontent-length: {length}\r\n\r\n"
         );
-        stream.write_all((head + &json).as_bytes()).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
         let mut reader = BufReader::new(stream);
         let status = line(&mut reader).split(' ').nth(1).unwrap().parse().unwrap();
         while !line(&mut reader).is_empty() {}
@@ -185,6 +208,10 @@ impl Drop for Agent {
 }
 
 impl Streaming {
+    pub(crate) fn new(body: BufReader<UnixStream>) -> Self {
+        Self { body, decoder: Decoder::default() }
+    }
+
     /// The next frame; `None` at the end of the body.
     pub(crate) fn next_frame(&mut self) -> Option<(FrameType, Vec<u8>)> {
         loop {

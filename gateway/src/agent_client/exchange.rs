@@ -10,15 +10,37 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection};
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::net::UnixStream;
 
 type Wire = Connection<TokioIo<UnixStream>, Full<Bytes>>;
+
+/// One request to an agent.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub(super) method: Method,
+    /// Path and query.
+    pub(super) path: &'a str,
+    pub(super) body: Bytes,
+    /// How long the head of the answer may take.
+    pub(super) patience: Duration,
+}
+
+impl<'a> Order<'a> {
+    pub(super) fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, body: Bytes::new(), patience: limits::AGENT_FIRST_BYTE }
+    }
+
+    pub(super) fn post(path: &'a str, body: impl Into<Bytes>) -> Self {
+        Self { method: Method::POST, path, body: body.into(), patience: limits::AGENT_FIRST_BYTE }
+    }
+}
 
 /// An answer whose head has come.
 pub(super) struct Exchange {
@@ -44,7 +66,7 @@ impl Driver {
 }
 
 /// Connects; a full backlog is tried again until the time is up.
-async fn connect(agents: &Directory, id: &SandboxId) -> Result<UnixStream, AgentError> {
+pub(super) async fn connect(agents: &Directory, id: &SandboxId) -> Result<UnixStream, AgentError> {
     let path = agents.entry(&format!("{id}.sock"));
     loop {
         match UnixStream::connect(&path).await {
@@ -58,18 +80,17 @@ async fn connect(agents: &Directory, id: &SandboxId) -> Result<UnixStream, Agent
 }
 
 impl Exchange {
-    /// Sends a JSON body and waits for the head of the answer.
-    pub(super) async fn post(
+    /// Sends a request and waits for the head of the answer.
+    pub(super) async fn open(
         agents: &Directory,
         id: &SandboxId,
-        path: &'static str,
-        body: Vec<u8>,
+        order: Order<'_>,
     ) -> Result<Self, AgentError> {
         let stream = within(limits::AGENT_CONNECT, "connect", connect(agents, id)).await?;
-        within(limits::AGENT_FIRST_BYTE, "first byte", Self::send(stream, path, body)).await
+        within(order.patience, "first byte", Self::send(stream, order)).await
     }
 
-    async fn send(stream: UnixStream, path: &'static str, body: Vec<u8>) -> Result<Self, AgentError> {
+    async fn send(stream: UnixStream, order: Order<'_>) -> Result<Self, AgentError> {
         let (mut sender, wire) = Builder::new()
             .max_headers(limits::AGENT_HEADERS)
             .max_header_size(limits::AGENT_HEADER_BYTES)
@@ -77,11 +98,12 @@ impl Exchange {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| AgentError::Closed)?;
-        let request = Request::post(path)
+        let request = Request::builder()
+            .method(order.method)
+            .uri(order.path)
             .header(header::HOST, "agent")
-            .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONNECTION, "close")
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(order.body))
             .map_err(|_| AgentError::Malformed("request"))?;
         let mut wire = Driver(Some(wire));
         let mut answer = Box::pin(sender.send_request(request));
@@ -94,22 +116,24 @@ impl Exchange {
         Ok(Self { status: answer.status(), body: answer.into_body(), wire })
     }
 
-    /// The next bytes of the body; `None` at its end. Cancel-safe.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AgentError> {
-        poll_fn(|cx| {
-            self.wire.poll(cx);
-            loop {
-                let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
-                    return Poll::Ready(Ok(None));
-                };
-                let frame = frame.map_err(|error| fault(&error))?;
-                // Trailers are not part of the protocol and are dropped.
-                if let Ok(data) = frame.into_data() {
-                    return Poll::Ready(Ok(Some(data)));
-                }
+    /// The next bytes of the body; `None` at its end.
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, AgentError>> {
+        self.wire.poll(cx);
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                return Poll::Ready(Ok(None));
+            };
+            let frame = frame.map_err(|error| fault(&error))?;
+            // Trailers are not part of the protocol and are dropped.
+            if let Ok(data) = frame.into_data() {
+                return Poll::Ready(Ok(Some(data)));
             }
-        })
-        .await
+        }
+    }
+
+    /// [`Self::poll_chunk`] as a future. Cancel-safe.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AgentError> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
     /// A whole body of at most `most` bytes.
@@ -126,7 +150,7 @@ impl Exchange {
 }
 
 /// A broken message is malice or a bug; a broken connection is what every death looks like.
-fn fault(error: &hyper::Error) -> AgentError {
+pub(super) fn fault(error: &hyper::Error) -> AgentError {
     if error.is_parse() || error.is_parse_too_large() {
         AgentError::Malformed("http")
     } else {

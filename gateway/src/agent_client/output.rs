@@ -2,9 +2,9 @@
 //! and what was cut is counted. All streams share one budget, beside a small share that each has for itself,
 //! so that a neighbour's output can shorten another's but never take all of it.
 
-use super::AgentError;
+use super::{AgentError, Frames, Item, Source};
 use crate::limits::{MAX_COUNT, OUTPUT_BUDGET, OUTPUT_END, OUTPUT_WHOLE, PIECE};
-use bulkhead_protocol::agent::Gap;
+use bulkhead_protocol::agent::{Ended, Gap};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,12 +32,25 @@ impl Collected {
         Self { started: false, stdout: Output::new(budget.clone()), stderr: Output::new(budget.clone()) }
     }
 
+    /// Takes the items that are there.
+    pub(super) fn take(&mut self, frames: &mut Frames) -> Result<Option<Ended>, AgentError> {
+        while let Some(item) = frames.next()? {
+            match item {
+                Item::KeepAlive => {}
+                Item::Started(_) => self.started = true,
+                Item::Output(Source::Stdout, bytes) => self.stdout.push(bytes),
+                Item::Output(Source::Stderr, bytes) => self.stderr.push(bytes),
+                Item::Gap(gap) => self.gap(gap),
+                Item::Ended(ended) => return frames.nothing_follows().map(|()| Some(ended)),
+            }
+        }
+        Ok(None)
+    }
+
     /// Notes bytes that the agent no longer had. It does not say of which stream; they are counted as stdout.
-    pub(super) fn gap(&mut self, gap: Gap) -> Result<(), AgentError> {
-        let lost = gap.to.checked_sub(gap.from).filter(|lost| *lost > 0);
-        let lost = lost.ok_or(AgentError::Malformed("gap"))?;
+    fn gap(&mut self, gap: Gap) {
+        let lost = gap.to.saturating_sub(gap.from);
         self.stdout.cut = self.stdout.cut.saturating_add(lost).min(MAX_COUNT);
-        Ok(())
     }
 }
 

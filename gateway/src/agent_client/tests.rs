@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::limits::{OUTPUT_END, OUTPUT_WHOLE};
-use bulkhead_protocol::agent::Usage;
-use bulkhead_protocol::frame::encode;
+use bulkhead_protocol::agent::{End, Usage};
+use bulkhead_protocol::frame::{FrameType, encode};
 
 fn read(frames: &[(FrameType, &[u8])]) -> (Result<Option<Ended>, AgentError>, Collected) {
     let mut collected = Collected::new(&Budget::default());
@@ -11,10 +11,9 @@ fn read(frames: &[(FrameType, &[u8])]) -> (Result<Option<Ended>, AgentError>, Co
     for (kind, payload) in frames {
         encode(*kind, payload, &mut wire);
     }
-    let mut reader =
-        Reader { decoder: Decoder::default(), collected: &mut collected, empty: 0, since: Instant::now() };
-    reader.decoder.feed(&wire);
-    let outcome = reader.drain();
+    let mut frames = Frames::new();
+    frames.feed(&wire);
+    let outcome = collected.take(&mut frames);
     (outcome, collected)
 }
 

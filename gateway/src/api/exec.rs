@@ -1,5 +1,6 @@
 //! Running a command: request and answer.
 
+use crate::input::Switch;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -13,14 +14,34 @@ pub(crate) struct ExecRequest {
     pub(crate) command: String,
     /// Further words of the command; quoted for the shell.
     pub(crate) args: Option<Vec<String>>,
-    /// Seconds; 0 and less are the default, more than 300 are 300.
-    #[schema(default = 30)]
+    /// Seconds. With exec and exec-stream 0, less and nothing are 30, more than 300 are 300. For what runs on
+    /// by itself (commands/run, `background`, `onDisconnect: detach`) 0, less and nothing are no limit, more
+    /// than 900 are 900.
     pub(crate) timeout: Option<i64>,
     /// On top of the sandbox's variables.
     pub(crate) env: Option<BTreeMap<String, String>>,
     /// Where to run it; `/root` where absent.
     #[schema(max_length = 4095)]
     pub(crate) cwd: Option<String>,
+    /// Who runs it: `name` or `uid`, each with an optional `:group` or `:gid`; root where absent.
+    #[schema(min_length = 1, max_length = 65)]
+    pub(crate) user: Option<String>,
+    /// Whether it has an input that requests can write to (exec-stream and commands/run).
+    #[schema(value_type = Option<bool>)]
+    pub(crate) stdin: Switch,
+    /// exec: answer at once with a `pid`, and let the command run on.
+    #[schema(value_type = Option<bool>)]
+    pub(crate) background: Switch,
+    /// exec-stream: what happens when the client goes away.
+    #[schema(value_type = Option<String>, pattern = "^(kill|detach)$")]
+    pub(crate) on_disconnect: OnDisconnect,
+}
+
+/// What happens to a streamed execution when its client goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDisconnect {
+    Kill,
+    Detach,
 }
 
 /// What came of it.

@@ -159,24 +159,29 @@ fn escape_text(valid: &str, text: &mut String) {
 }
 
 fn tail(outcome: &Outcome) -> ExecTail {
-    let (exit_code, code, signal) = match outcome.finish {
+    let (exit_code, end) = ending(outcome.finish);
+    ExecTail {
+        exit_code,
+        end,
+        usage: used(outcome.usage),
+        truncated: Truncated { stdout: outcome.stdout.cut(), stderr: outcome.stderr.cut() },
+        output_open: outcome.output_open.then_some(true),
+    }
+}
+
+/// The shell's word for an end, and the whole of it.
+pub(crate) fn ending(finish: Finish) -> (u8, End) {
+    let (exit_code, code, signal) = match finish {
         Finish::Told(agent::End::Exited { code }) => (code, Some(code), None),
         Finish::Told(agent::End::Signaled { signal }) => (128_u8.saturating_add(signal), None, Some(signal)),
         Finish::Told(agent::End::Timeout) => (124, None, None),
         Finish::Told(agent::End::Oom | agent::End::Killed) | Finish::Gone => (137, None, None),
     };
-    let usage = outcome.usage;
-    ExecTail {
-        exit_code,
-        end: End { kind: word(outcome.finish), code, signal },
-        usage: Usage {
-            cpu_ms: usage.cpu_ms,
-            wall_ms: usage.wall_ms,
-            peak_memory_bytes: usage.peak_memory_bytes,
-        },
-        truncated: Truncated { stdout: outcome.stdout.cut(), stderr: outcome.stderr.cut() },
-        output_open: outcome.output_open.then_some(true),
-    }
+    (exit_code, End { kind: word(finish), code, signal })
+}
+
+pub(super) fn used(usage: agent::Usage) -> Usage {
+    Usage { cpu_ms: usage.cpu_ms, wall_ms: usage.wall_ms, peak_memory_bytes: usage.peak_memory_bytes }
 }
 
 #[cfg(test)]

@@ -1,27 +1,29 @@
-//! `POST /sandboxes/{id}/exec`: one script, its whole output, its end.
+//! `POST /sandboxes/{id}/exec` and `exec-stream`: one script, its output at the end or as it comes, its end.
 
 use super::Call;
-use crate::api::{Envelope, ExecData, ExecRequest, Refusal};
+use super::program::{self, Key, Manner};
+use crate::api::{Envelope, ExecData, ExecRequest, OnDisconnect, Refusal, Started};
 use crate::error::{ApiError, ApiResult};
-use crate::input::Switch;
-use crate::input::{self, Fields};
+use crate::input::{self, Fields, Switch};
 use crate::limits;
+use crate::registry::Sandbox;
 use crate::reply::{self, Pieces, Reply, ReplyBody};
-use crate::routes::sandboxes::env;
-use crate::service::exec::{self as service, Job};
-use bulkhead_protocol::agent::{ExecutionSpec, MAX_SCRIPT};
-use serde_json::Value;
-use std::collections::BTreeMap;
+use crate::service::{commands, exec as service, live};
+use crate::sse::Encoding;
+use bulkhead_protocol::agent::{Hold, Stdin};
+use hyper::StatusCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Runs a command and waits for its end. Any exit status is a success.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/exec", operation_id = "exec", tag = "exec",
-    params(("id" = String, Path)),
+    params(
+        ("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same request with the same key runs once, and goes on when its client goes away.", min_length = 1, max_length = 255)
+    ),
     request_body = ExecRequest,
     responses(
-        (status = 200, body = Envelope<ExecData>),
+        (status = 200, body = ExecAnswer),
         (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
         (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
         (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
@@ -30,11 +32,21 @@ use std::time::Duration;
 )]
 pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
-    let Call { app, body, .. } = call;
+    let Call { app, body, headers, .. } = call;
+    let key = Key::read(&headers, &sandbox, "exec")?;
     let body = input::read(body, &app.bodies).await?;
-    let request = parse(Fields::of_body(&body)?)?;
+    let request = program::parse(Fields::of_body(&body)?)?;
     drop(body);
-    let job = job(request, &sandbox.facts.settings.env)?;
+    let env = &sandbox.facts.settings.env;
+    if request.background == Switch::On {
+        let command = request.command.clone();
+        let stdin = stdin(request.stdin);
+        let job = program::job(request, env, Manner { hold: Hold::Detached, stdin, key })?;
+        let pid = commands::start(&app, &sandbox, job).await?;
+        let started = Started { success: true, pid, command };
+        return Ok(reply::json(StatusCode::OK, &Envelope::new("ok", started)));
+    }
+    let job = program::job(request, env, Manner { hold: Hold::Attached, stdin: Stdin::Null, key })?;
     service::ready(&sandbox).await?;
     let mut work = Box::pin(service::run(app, Arc::clone(&sandbox), job));
     match tokio::time::timeout(limits::EXEC_HEADERS, &mut work).await {
@@ -42,95 +54,80 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
         Ok(Err(failure)) => Err(failure.error),
         // A client gives up when it hears nothing for 300 s (contract §13).
         Err(_) => Ok(reply::stream(ReplyBody::waiting(async {
-            match work.await {
+            ReplyBody::Pieces(Box::new(match work.await {
                 Ok(outcome) => Pieces::new(outcome),
                 Err(failure) => Pieces::failed(failure),
-            }
+            }))
         }))),
     }
 }
 
-fn parse(mut fields: Fields) -> ApiResult<ExecRequest> {
-    let command = fields.text("command")?.ok_or_else(|| fields.refuse("command", "is required"))?;
-    // Nobody sends it any more (contract §4.1), and it has no effect; what is no switch is a mistake all the same.
-    fields.switch("background", Switch::Off)?;
-    let args = fields.list("args")?.map(|items| items.into_iter().map(word).collect()).transpose()?;
-    Ok(ExecRequest {
-        command,
-        args,
-        timeout: fields.take("timeout").map(|value| seconds(&value)).transpose()?,
-        env: fields.texts("env")?,
-        cwd: fields.text("cwd")?,
-    })
+/// The answer of exec: what came of the command, or with `background` its handle.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum ExecAnswer {
+    Ended(Envelope<ExecData>),
+    Started(Envelope<Started>),
 }
 
-fn word(item: Value) -> ApiResult<String> {
-    match item {
-        Value::String(text) => Ok(text),
-        _ => Err(ApiError::field("args", "every item must be a string")),
-    }
-}
-
-/// A number of seconds; one that no integer type holds is as good as the greatest.
-fn seconds(value: &Value) -> ApiResult<i64> {
-    let whole = value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX));
-    let huge = || value.as_f64().filter(|number| number.fract() == 0.0);
-    whole
-        .or_else(|| huge().map(|number| if number > 0.0 { i64::MAX } else { i64::MIN }))
-        .ok_or_else(|| ApiError::field("timeout", "must be an integer"))
-}
-
-fn job(request: ExecRequest, outer: &BTreeMap<String, String>) -> ApiResult<Job> {
-    let script = script(&request.command, request.args.unwrap_or_default())?;
-    let inner = request.env.unwrap_or_default();
-    env::check("env", &inner)?;
-    let mut merged = outer.clone();
-    merged.extend(inner);
-    let cwd = request.cwd.filter(|cwd| !cwd.is_empty());
-    if let Some(cwd) = &cwd {
-        no_nul("cwd", cwd)?;
-        if cwd.len() > limits::MAX_CWD {
-            return Err(ApiError::field("cwd", format_args!("is longer than {} bytes", limits::MAX_CWD)));
-        }
-    }
-    let seconds = u64::try_from(request.timeout.unwrap_or(0)).unwrap_or(0);
-    let seconds = if seconds == 0 { limits::EXEC_DEFAULT_SECONDS } else { seconds };
-    let time = Duration::from_secs(seconds.min(limits::EXEC_MOST_SECONDS));
-    let timeout_ms = u64::try_from(time.as_millis()).ok();
-    let spec = ExecutionSpec {
-        env: merged.into_iter().collect(),
-        cwd,
-        timeout_ms,
-        ..ExecutionSpec::attached(script)
+/// Runs a command and streams what it writes.
+///
+/// Events: `stdout` and `stderr` with text as it is, `gap` with `{"from":N,"to":M}` for bytes that came too
+/// late, and last `exit` with one line of JSON (schema `Exit`). The id of an event is the offset to resume from.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/exec-stream", operation_id = "execStream", tag = "exec",
+    params(
+        ("id" = String, Path),
+        ("encoding" = Option<String>, Query, description = "`base64`: data is the exact bytes.", pattern = "^(text|base64)$")
+    ),
+    request_body = ExecRequest,
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream",
+         headers(("X-Execution-Pid" = u64, description = "Names the command within its sandbox."))),
+        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
+        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
+        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
+        (status = 504, body = Refusal)
+    )
+)]
+pub(crate) async fn stream(call: Call, id: &str) -> ApiResult<Reply> {
+    let sandbox = call.sandbox(id)?;
+    let Call { app, body, query, .. } = call;
+    let encoding = encoding(&query)?;
+    let body = input::read(body, &app.bodies).await?;
+    let request = program::parse(Fields::of_body(&body)?)?;
+    drop(body);
+    let hold = match request.on_disconnect {
+        OnDisconnect::Kill => Hold::Attached,
+        OnDisconnect::Detach => Hold::Detached,
     };
-    Job::new(&spec, time)
+    let manner = Manner { hold, stdin: stdin(request.stdin), key: None };
+    let job = program::job(request, &sandbox.facts.settings.env, manner)?;
+    service::ready(&sandbox).await?;
+    let sandbox: Arc<Sandbox> = sandbox;
+    let (live, handle) = match hold {
+        Hold::Attached => live::attached(app, sandbox, job).await?,
+        Hold::Detached => {
+            let handle = commands::start(&app, &sandbox, job).await?;
+            (live::follow(app, sandbox, handle, 0).await?, handle)
+        }
+    };
+    Ok(reply::events(live, handle, encoding))
 }
 
-fn no_nul(field: &'static str, text: &str) -> ApiResult<()> {
-    if text.contains('\0') { Err(ApiError::field(field, "must not contain a NUL character")) } else { Ok(()) }
+/// What the query says of the form of events.
+pub(super) fn encoding(query: &str) -> ApiResult<Encoding> {
+    match input::parameter(query, "encoding")?.as_deref() {
+        None | Some("text") => Ok(Encoding::Text),
+        Some("base64") => Ok(Encoding::Base64),
+        Some(_) => Err(ApiError::field("encoding", "must be text or base64")),
+    }
 }
 
-/// The command and its further words as one script.
-fn script(command: &str, args: Vec<String>) -> ApiResult<String> {
-    let mut script = command.trim().to_owned();
-    if script.is_empty() {
-        return Err(ApiError::field("command", "must not be empty"));
+pub(super) fn stdin(switch: Switch) -> Stdin {
+    match switch {
+        Switch::On => Stdin::Open,
+        Switch::Off => Stdin::Null,
     }
-    no_nul("command", &script)?;
-    if args.len() > limits::MAX_ARGS {
-        return Err(ApiError::field("args", format_args!("has more than {} items", limits::MAX_ARGS)));
-    }
-    for arg in args {
-        no_nul("args", &arg)?;
-        script.push_str(" '");
-        script.push_str(&arg.replace('\'', r"'\''"));
-        script.push('\'');
-    }
-    if script.len() > MAX_SCRIPT {
-        return Err(ApiError::field("command", format_args!("is longer than {MAX_SCRIPT} bytes")));
-    }
-    Ok(script)
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,6 +13,7 @@ use bulkhead_protocol::agent::{End, Ended, ExecutionSpec, MAX_JSON, StartFailure
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 static FAULTS: Limiter = Limiter::new();
 
@@ -53,15 +54,16 @@ pub(crate) async fn ready(sandbox: &Sandbox) -> ApiResult<()> {
     }
 }
 
-/// The time an execution gets, and its encoded order.
+/// The time an execution gets, if that is bounded, and its encoded order.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) time: Duration,
-    spec: Vec<u8>,
+    pub(crate) time: Option<Duration>,
+    pub(super) spec: Vec<u8>,
 }
 
 impl Job {
-    pub(crate) fn new(spec: &ExecutionSpec, time: Duration) -> ApiResult<Self> {
+    pub(crate) fn new(spec: &ExecutionSpec) -> ApiResult<Self> {
+        let time = spec.timeout_ms.map(Duration::from_millis);
         let spec = serde_json::to_vec(spec).map_err(ApiError::internal)?;
         if spec.len() > MAX_JSON {
             return Err(ApiError::field("command", "is too long together with env"));
@@ -70,14 +72,29 @@ impl Job {
     }
 }
 
+/// Our own watchdog: ends when an execution that gets `time` should long be over.
+pub(super) async fn overdue(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time + limits::EXEC_WATCHDOG).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A place for one connection to the sandbox's agent.
+pub(crate) fn place(sandbox: &Sandbox) -> ApiResult<OwnedSemaphorePermit> {
+    sandbox.stream().ok_or_else(|| {
+        let text = format!("{} connections to this sandbox are open", limits::MAX_STREAMS);
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text)
+    })
+}
+
 /// Runs `job` in `sandbox`.
 pub(crate) async fn run(app: Arc<App>, sandbox: Arc<Sandbox>, job: Job) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let mut collected = Collected::new(&app.output);
-    let Some(_place) = sandbox.stream() else {
-        let text = format!("{} connections to this sandbox are open", limits::MAX_STREAMS);
-        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, text);
-        return Err(Failure { error, so_far: outcome(collected, Finish::Gone, start) });
+    let _place = match place(&sandbox) {
+        Ok(place) => place,
+        Err(error) => return Err(Failure { error, so_far: outcome(collected, Finish::Gone, start) }),
     };
     app.metrics.executions_started.inc();
     let end = converse(&app, &sandbox, job, &mut collected).await;
@@ -122,25 +139,29 @@ enum Talk {
 }
 
 async fn converse(app: &App, sandbox: &Sandbox, job: Job, collected: &mut Collected) -> Talk {
+    let time = job.time;
     let execute = app.agents.execute(&sandbox.facts.id, job.spec, collected);
     tokio::select! {
         biased;
         end = execute => end.map_or_else(Talk::Broke, Talk::Ended),
         _ = sandbox.until(|state| !state.is_running()) => Talk::Died,
-        () = tokio::time::sleep(job.time + limits::EXEC_WATCHDOG) => Talk::Overdue,
+        () = overdue(time) => Talk::Overdue,
     }
 }
 
 /// A connection that broke may be the first sign of a death that the runtime is about to report.
-async fn sandbox_died(sandbox: &Sandbox, error: &AgentError) -> bool {
+pub(super) async fn sandbox_died(sandbox: &Sandbox, error: &AgentError) -> bool {
     match error {
         AgentError::Closed | AgentError::Unreachable(_) => {
             let died = sandbox.until(|state| !state.is_running());
             tokio::time::timeout(limits::DEATH_NOTICE, died).await.is_ok()
         }
-        AgentError::Late(_) | AgentError::Malformed(_) | AgentError::Refused(_) | AgentError::Stranger => {
-            false
-        }
+        AgentError::Late(_)
+        | AgentError::Malformed(_)
+        | AgentError::Refused(_)
+        | AgentError::NotFound
+        | AgentError::Conflict
+        | AgentError::Stranger => false,
     }
 }
 
@@ -167,18 +188,25 @@ pub(crate) fn word(finish: Finish) -> &'static str {
     }
 }
 
-fn explain(app: &App, sandbox: &Sandbox, error: AgentError) -> ApiError {
-    let AgentError::Refused(failure) = &error else {
-        fault(app, sandbox, &error);
-        let (status, text) = match &error {
-            AgentError::Late(_) => {
-                (StatusCode::GATEWAY_TIMEOUT, "the sandbox's agent did not answer in time")
-            }
-            _ => (StatusCode::BAD_GATEWAY, "the sandbox's agent failed"),
-        };
-        return ApiError::new(status, text).because(error);
+/// What a client learns of a call that the agent did not carry out; faults are counted and noted.
+pub(crate) fn explain(app: &App, sandbox: &Sandbox, error: AgentError) -> ApiError {
+    fault(app, sandbox, &error);
+    let failed = (StatusCode::BAD_GATEWAY, "the sandbox's agent failed");
+    let (status, text) = match &error {
+        AgentError::Refused(failure) => refusal(failure.kind),
+        AgentError::NotFound => (StatusCode::NOT_FOUND, "command not found"),
+        AgentError::Conflict => (StatusCode::CONFLICT, "this command cannot do that (any more)"),
+        AgentError::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "the sandbox's agent did not answer in time"),
+        AgentError::Unreachable(_) | AgentError::Malformed(_) | AgentError::Closed | AgentError::Stranger => {
+            failed
+        }
     };
-    let (status, text) = match failure.kind {
+    ApiError::new(status, text).because(error)
+}
+
+/// Why a program never ran.
+fn refusal(kind: StartFailureKind) -> (StatusCode, &'static str) {
+    match kind {
         StartFailureKind::NoSuchDirectory => (StatusCode::BAD_REQUEST, "cwd: there is no such directory"),
         StartFailureKind::DirectoryDenied => {
             (StatusCode::BAD_REQUEST, "cwd: the directory may not be entered")
@@ -196,17 +224,18 @@ fn explain(app: &App, sandbox: &Sandbox, error: AgentError) -> ApiError {
         StartFailureKind::Invalid | StartFailureKind::Internal => {
             (StatusCode::BAD_GATEWAY, "the sandbox's agent failed")
         }
-    };
-    ApiError::new(status, text).because(error)
+    }
 }
 
 /// Counts and notes what an agent did wrong. Breaking the protocol marks the sandbox.
-fn fault(app: &App, sandbox: &Sandbox, error: &AgentError) {
+pub(crate) fn fault(app: &App, sandbox: &Sandbox, error: &AgentError) {
     let kind = match error {
         AgentError::Late(_) => "late",
         AgentError::Malformed(_) | AgentError::Stranger => "malformed",
         AgentError::Unreachable(_) => "unreachable",
-        AgentError::Closed | AgentError::Refused(_) => "closed",
+        AgentError::Closed => "closed",
+        // Answers, not faults.
+        AgentError::Refused(_) | AgentError::NotFound | AgentError::Conflict => return,
     };
     app.metrics.agent_fault(kind);
     let marked = kind == "malformed" && sandbox.apply(Event::Faulted).is_ok_and(is_faulty);

@@ -1,8 +1,10 @@
 //! An agent that runs nothing and does what the script says, most of it wrong.
 
+use crate::commands_agent::Commands;
+use crate::pty_agent::Terminals;
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Program, StartFailure, StartFailureKind,
-    Usage,
+    AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, Program,
+    StartFailure, StartFailureKind, Usage,
 };
 use bulkhead_protocol::frame::{FrameType, encode};
 use bulkhead_protocol::runtime::CreateSandbox;
@@ -27,14 +29,15 @@ impl Agent {
         let listener = UnixListener::bind(&path).unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let (kept, image) = (Arc::clone(&connections), spec.image.clone());
+        let executions = Arc::new((Terminals::default(), Commands::default()));
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 kept.lock().unwrap().push(stream.try_clone().unwrap());
-                let image = image.clone();
+                let (image, executions) = (image.clone(), Arc::clone(&executions));
                 // A broken pipe is the gateway giving up, which is what most of this is for.
                 std::thread::spawn(move || {
                     let close = stream.try_clone().unwrap();
-                    serve(stream, &image).unwrap_or_default();
+                    serve(stream, &image, &executions).unwrap_or_default();
                     close.shutdown(Shutdown::Both).unwrap_or_default();
                 });
             }
@@ -57,7 +60,11 @@ impl Agent {
     }
 }
 
-fn serve(mut stream: UnixStream, image: &str) -> io::Result<()> {
+fn serve(
+    mut stream: UnixStream,
+    image: &str,
+    (terminals, commands): &(Terminals, Commands),
+) -> io::Result<()> {
     let (head, body) = request(&mut stream)?;
     if head.contains(HELLO_PATH) {
         let mut hello: Hello = serde_json::from_slice(&body)?;
@@ -70,8 +77,21 @@ fn serve(mut stream: UnixStream, image: &str) -> io::Result<()> {
         }
         return answer(&mut stream, "200 OK", &serde_json::to_vec(&hello)?);
     }
+    if image == "tty:latest" {
+        return terminals.serve(&mut stream, &head, &body);
+    }
+    let target = head.split(' ').nth(1).unwrap();
+    if head.starts_with("GET") || Commands::owns(target) {
+        return commands.serve(&mut stream, target, &body);
+    }
+    if target != EXECUTIONS_PATH {
+        return answer(&mut stream, "404 X", b"");
+    }
     let spec: ExecutionSpec = serde_json::from_slice(&body)?;
-    run(&mut stream, &spec)
+    match spec.hold {
+        Hold::Attached => run(&mut stream, &spec),
+        Hold::Detached => commands.start(&mut stream, spec),
+    }
 }
 
 /// What an execution was asked to run; nothing for a shell.
@@ -120,6 +140,24 @@ fn frames(stream: &mut UnixStream, spec: &ExecutionSpec) -> io::Result<()> {
             frame(stream, FrameType::Stdout, b"so far")?;
             return stall(stream);
         }
+        "lines" => {
+            frame(stream, FrameType::Stdout, b"one\n  two\npart")?;
+            frame(stream, FrameType::Stdout, b"ial\n\n")?;
+            frame(stream, FrameType::KeepAlive, b"")?;
+            frame(stream, FrameType::Stderr, b"data: forged\n\nevent:exit\n")?;
+            frame(stream, FrameType::Stdout, b"no end")?;
+        }
+        "typing" => {
+            for part in [&b"pass"[..], b"word: \xe2\x82", b"\xac"] {
+                frame(stream, FrameType::Stdout, part)?;
+                std::thread::sleep(Duration::from_millis(150));
+            }
+        }
+        "flood" => loop {
+            frame(stream, FrameType::Stdout, &b"0123456789abcdef0123456789abcde\n".repeat(2048))?;
+        },
+        "flood long" => { let b = [&b"x".repeat(99)[..], b"\n"].concat().repeat(655); loop { frame(stream, FrameType::Stdout, &b)?; } }
+        "flood short" => { let b = b"y\n".repeat(32768); loop { frame(stream, FrameType::Stdout, &b)?; } }
         "giant frame" => stream.write_all(&[2, 0xff, 0xff, 0xff, 0xff])?,
         "unknown frame" => stream.write_all(&[77, 0, 0, 0, 0])?,
         "half a frame" => {

@@ -4,8 +4,17 @@
 
 mod agent;
 mod client;
+mod commands;
+mod commands_agent;
 mod hostile;
 mod life;
+mod pty;
+mod pty_agent;
+mod pty_live;
+mod pty_session;
+mod pty_shell;
+mod pty_socket;
 mod requests;
 mod runtime;
+mod streams;
 mod world;

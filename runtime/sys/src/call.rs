@@ -5,6 +5,7 @@
 pub mod exec;
 pub mod mount;
 pub mod process;
+pub mod terminal;
 
 use nix::errno::Errno;
 

@@ -4,7 +4,7 @@
 //! of its parent in which only this thread exists. What fails is reported as (process, index, errno).
 
 use crate::call::exec::{self, Side, exit_now};
-use crate::call::{mount, process};
+use crate::call::{mount, process, terminal};
 use crate::op::{Missing, Op};
 use crate::report::{Failure, Process};
 use nix::errno::Errno;
@@ -56,7 +56,8 @@ fn step(op: &Op<'_>, line: Line<'_>) -> Result<(), Errno> {
         Op::MakeDirectory { path, mode } => make_directory(path, *mode),
         Op::NewSession => unistd::setsid().map(drop),
         Op::ChangeDirectory(path) => unistd::chdir(path.as_c_str()),
-        Op::EnterIfPresent(path) => tolerate_missing(unistd::chdir(path.as_c_str())),
+        Op::EnterIfPresent(path) => enter_if_present(path),
+        Op::ControlTerminal(terminal) => terminal::take_control(*terminal),
         Op::OpenAt(path, number) => open_at(path, *number),
         Op::Place(file, number) => exec::place(*file, *number),
         Op::CloseOnExecFrom(first) => exec::close_on_exec_from(*first),
@@ -91,6 +92,7 @@ fn step_of_walls(op: &Op<'_>) -> Result<(), Errno> {
         Op::MakeReadOnly(path) => make_read_only(path),
         Op::PivotRoot => mount::pivot_into_current_directory(),
         Op::SetIds(uid, gid) => process::set_ids(*uid, *gid),
+        Op::SetGroups(groups) => process::set_groups(groups),
         Op::NewSessionKeyring => process::join_new_session_keyring(),
         Op::SetDumpable(dumpable) => process::set_dumpable(*dumpable),
         Op::KeepCapabilities => process::keep_capabilities(),
@@ -192,6 +194,13 @@ fn make_mount(
 fn tolerate_missing(done: Result<(), Errno>) -> Result<(), Errno> {
     match done {
         Err(Errno::ENOENT) => Ok(()),
+        done => done,
+    }
+}
+
+fn enter_if_present(path: &CStr) -> Result<(), Errno> {
+    match unistd::chdir(path) {
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => Ok(()),
         done => done,
     }
 }

@@ -35,6 +35,8 @@ pub enum Op<'a> {
     MakeMountsPrivate,
     /// User and group ids, no supplementary groups. Needs the maps of the user namespace.
     SetIds(Ids, Ids),
+    /// Supplementary groups. Comes after [`Op::SetIds`], which takes all of them away; needs `CAP_SETGID`.
+    SetGroups(Vec<u32>),
     /// A fresh session keyring.
     NewSessionKeyring,
     /// Attaches the root mount over an existing directory and makes it the current directory.
@@ -94,11 +96,13 @@ pub enum Op<'a> {
     SetUmask(u32),
     /// A new session without a terminal.
     NewSession,
+    /// The terminal that is open here becomes the session's. Comes after [`Op::NewSession`].
+    ControlTerminal(BorrowedFd<'a>),
     /// Signals as a new program expects them.
     ResetSignals,
     /// Enters a directory. Comes after [`Op::SetIds`], so that it is done with the rights of the program.
     ChangeDirectory(CString),
-    /// The same, but one that does not exist leaves the process where it is.
+    /// The same, but one that does not exist or may not be entered leaves the process where it is.
     EnterIfPresent(CString),
     /// Opens a file and puts it at a number.
     OpenAt(CString, i32),

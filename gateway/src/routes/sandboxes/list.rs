@@ -3,6 +3,7 @@
 use super::refuse;
 use crate::api::status;
 use crate::error::ApiResult;
+use crate::input::decode;
 use crate::limits::{PAGE_DEFAULT, PAGE_MOST};
 use crate::registry::{Registry, Sandbox, State};
 use std::cmp::Reverse;
@@ -69,24 +70,6 @@ fn labels(value: &str) -> ApiResult<Vec<(String, String)>> {
             Ok((pair.0.trim().to_owned(), pair.1.trim().to_owned()))
         })
         .collect()
-}
-
-/// Undoes percent-encoding; a plus sign is itself (contract §1.6).
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -165,6 +165,16 @@ pub fn set_ids(uid: Ids, gid: Ids) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid.real, uid.effective, uid.saved) }).map(drop)
 }
 
+/// Supplementary groups, in place of those there are; like [`set_ids`] a raw call.
+///
+/// # Errors
+/// As setgroups(2).
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: setgroups reads as many ids at the pointer as its first argument says. They are exactly the ids of
+    // this slice, which is borrowed for longer than the call.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
 /// Takes the saved user and group 0 back, which brings the permitted capabilities back into force.
 ///
 /// # Errors

@@ -1,10 +1,12 @@
 //! Every field of an exec, good and bad.
 
 use super::*;
+use std::time::Duration;
 
 fn spec(body: &str) -> Result<Job, String> {
     let request = parse(Fields::of_body(body.as_bytes()).unwrap());
-    request.and_then(|request| job(request, &BTreeMap::new())).map_err(|error| {
+    let manner = Manner { hold: Hold::Attached, stdin: Stdin::Null, key: None };
+    request.and_then(|request| job(request, &BTreeMap::new(), manner)).map_err(|error| {
         assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
         error.message.into_owned()
     })
@@ -25,7 +27,7 @@ fn a_timeout_is_clamped_and_never_refused() {
         ("-1e30", 30),
     ] {
         let job = spec(&format!(r#"{{"command":"true","timeout":{text}}}"#)).unwrap();
-        assert_eq!(job.time, Duration::from_secs(seconds), "{text}");
+        assert_eq!(job.time, Some(Duration::from_secs(seconds)), "{text}");
     }
 }
 

@@ -1,0 +1,101 @@
+//! A terminal over a WebSocket, for tests that read like somebody at a keyboard.
+
+use crate::client::Client;
+use crate::eventually::patience;
+use crate::websocket::{Message, WebSocket};
+use std::time::{Duration, Instant};
+
+/// What a shell of the sandbox ends its prompt with.
+pub const PROMPT: &str = "# ";
+
+/// A terminal and all it has shown.
+#[derive(Debug)]
+pub struct Terminal {
+    /// The connection.
+    pub socket: WebSocket,
+    /// Bytes that came.
+    pub seen: Vec<u8>,
+    /// Text messages, which are words of the server and no output.
+    pub words: Vec<String>,
+    /// How the server closed, if it has.
+    pub closed: Option<Message>,
+}
+
+impl Terminal {
+    /// Opens `/api<path>` with the client's key, as the SDKs do.
+    ///
+    /// # Panics
+    /// When the upgrade is refused.
+    #[must_use]
+    pub fn open(client: &Client, path: &str, query: &str) -> Self {
+        let target = format!("/api{path}?apiKey={}{query}", client.key());
+        let socket = WebSocket::connect(client.address(), &target, &[]);
+        let socket = socket.unwrap_or_else(|answer| panic!("{path}: {}", answer.text));
+        Self { socket, seen: Vec::new(), words: Vec::new(), closed: None }
+    }
+
+    /// Everything seen, as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    /// Types.
+    pub fn send(&mut self, keys: &str) {
+        self.socket.text(keys);
+    }
+
+    /// Reads what comes within `time`; false when nothing did.
+    ///
+    /// # Panics
+    /// When a message cuts a character in two.
+    pub fn read(&mut self, time: Duration) -> bool {
+        match self.socket.receive(time) {
+            Some(Message::Data(bytes)) => {
+                assert!(std::str::from_utf8(&bytes).is_ok(), "no whole characters: {bytes:?}");
+                self.seen.extend_from_slice(&bytes);
+                true
+            }
+            Some(Message::Text(text)) => {
+                self.words.push(text);
+                true
+            }
+            Some(Message::Pong(_)) => true,
+            Some(end) => {
+                self.closed = Some(end);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Reads until the text that came after position `from` satisfies `good`; gives that text back.
+    ///
+    /// # Panics
+    /// When it does not in time; the message holds the text.
+    pub fn until(&mut self, from: usize, what: &str, good: impl Fn(&str) -> bool) -> String {
+        let start = Instant::now();
+        loop {
+            let text = String::from_utf8_lossy(&self.seen[from..]).into_owned();
+            if good(&text) {
+                return text;
+            }
+            let left = patience().saturating_sub(start.elapsed());
+            let more = !left.is_zero() && self.closed.is_none() && self.read(left);
+            assert!(more || self.closed.is_none(), "{what}: closed with {:?} after {text:?}", self.closed);
+            assert!(more, "{what}: not in time; {text:?}");
+        }
+    }
+
+    /// Reads until the prompt is the last thing.
+    pub fn prompt(&mut self) -> String {
+        self.until(0, "a prompt", |text| text.ends_with(PROMPT))
+    }
+
+    /// Types a line and reads until the next prompt: echo, output and prompt.
+    pub fn command(&mut self, line: &str) -> String {
+        let from = self.seen.len();
+        self.send(&format!("{line}\n"));
+        self.until(from, line, |text| text.contains('\n') && text.ends_with(PROMPT))
+    }
+}

@@ -1,0 +1,144 @@
+//! Frames of the server: whole characters, bounded, and pongs whatever else is under way.
+
+use bulkhead_tests::websocket::{Message, opcode};
+use bulkhead_tests::{Server, Terminal};
+use std::time::{Duration, Instant};
+
+/// Reads for a while; every message is checked for whole characters by the reader itself.
+fn drain(terminal: &mut Terminal, time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until && terminal.closed.is_none() {
+        let _more = terminal.read(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn no_character_is_cut() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    let from = terminal.seen.len();
+    terminal.send("python3 -c \"print('x' + '😀é€' * 60000); print('en' + 'd')\"\n");
+    let text = terminal.until(from, "the end", |text| text.contains("\nend\r\n"));
+    let characters = ["😀", "é", "€"].map(|c| text.matches(c).count());
+    assert!(characters.iter().all(|count| *count >= 60_000), "{characters:?}");
+    assert!(!text.contains('\u{fffd}'));
+    assert!(terminal.socket.largest <= 64 << 10, "a frame of {} bytes", terminal.socket.largest);
+    let from = terminal.seen.len();
+    terminal.send("for i in 1 2 3; do printf '\\xf0\\x9f'; sleep 0.3; printf '\\x98\\x80'; sleep 0.3; done; echo o''k\n");
+    let text = terminal.until(from, "three in halves", |text| text.contains("ok\r\n"));
+    assert!(text.contains("😀😀😀ok"), "{text:?}");
+}
+
+#[test]
+fn what_is_no_text_comes_all_the_same() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    terminal.send("printf 'a\\xff\\xc3b\\x80'; echo; echo o''k\n");
+    let mut bytes = Vec::new();
+    let start = Instant::now();
+    while !bytes.ends_with(b"# ") || !bytes.windows(4).any(|w| w == b"ok\r\n") {
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", String::from_utf8_lossy(&bytes));
+        if let Some(Message::Data(more)) = terminal.socket.receive(Duration::from_secs(1)) {
+            bytes.extend(more);
+        }
+    }
+    assert!(bytes.windows(5).any(|w| w == b"a\xff\xc3b\x80"), "{bytes:?}");
+}
+
+#[test]
+fn a_flood_comes_in_bounded_frames() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    terminal.send("yes 'äöü€😀 flood'\n");
+    drain(&mut terminal, Duration::from_secs(2));
+    assert!(terminal.closed.is_none() && terminal.seen.len() > 1 << 20, "{} bytes", terminal.seen.len());
+    assert!(terminal.socket.largest <= 64 << 10, "a frame of {} bytes", terminal.socket.largest);
+    terminal.send("\u{3}");
+    let from = terminal.seen.len();
+    let _prompt = terminal.until(from, "ctrl-C reaches a flood", |text| text.ends_with("# "));
+}
+
+#[test]
+fn pings_are_answered_while_output_floods() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    terminal.send("yes flood\n");
+    drain(&mut terminal, Duration::from_millis(500));
+    for n in 0..20_u8 {
+        let payload = vec![n; usize::from(n) * 6];
+        terminal.socket.message(opcode::PING, &payload);
+        let start = Instant::now();
+        loop {
+            match terminal.socket.receive(Duration::from_secs(5)) {
+                Some(Message::Pong(got)) => {
+                    assert_eq!(got, payload);
+                    break;
+                }
+                Some(Message::Data(_)) => {}
+                other => panic!("{other:?} after {:?}", start.elapsed()),
+            }
+            assert!(start.elapsed() < Duration::from_secs(5), "no pong");
+        }
+    }
+}
+
+#[test]
+fn pings_are_answered_while_input_is_blocked() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    terminal.send("stty raw -echo; sleep 30\n");
+    drain(&mut terminal, Duration::from_millis(300));
+    for _ in 0..16 {
+        terminal.socket.message(opcode::BINARY, &[b'x'; 4096]);
+    }
+    terminal.socket.message(opcode::PING, b"there?");
+    let start = Instant::now();
+    while terminal.socket.receive(Duration::from_secs(10)) != Some(Message::Pong(b"there?".to_vec())) {
+        assert!(start.elapsed() < Duration::from_secs(10), "no pong");
+    }
+}
+
+#[test]
+fn text_and_binary_are_both_typed() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    terminal.socket.message(opcode::BINARY, b"echo bin$((1+1))\n");
+    let _text = terminal.until(0, "binary", |text| text.contains("\nbin2\r\n"));
+    terminal.socket.frame(opcode::TEXT, b"echo frag");
+    terminal.socket.frame(opcode::CONTINUATION, b"ment");
+    terminal.socket.message(opcode::PING, b"between");
+    terminal.socket.frame(0x80 | opcode::CONTINUATION, b"$((2+2))\n");
+    let _text = terminal.until(0, "fragments", |text| text.contains("\nfragment4\r\n"));
+    terminal.send("");
+    let long = format!("echo {} | wc -c\n", "y".repeat(3000));
+    terminal.send(&long);
+    let _text = terminal.until(0, "a long line", |text| text.contains("\n3001\r\n"));
+}
+
+#[test]
+fn much_may_be_typed_when_it_is_read() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    let from = terminal.seen.len();
+    terminal.send("stty raw -echo; echo re''ady; head -c 1000000 | md5sum; stty sane; echo o''k\n");
+    let _ready = terminal.until(from, "ready", |text| text.contains("ready"));
+    for _ in 0..20 {
+        terminal.socket.message(opcode::BINARY, &[b'k'; 50_000]);
+    }
+    let text = terminal.until(from, "the sum", |text| text.contains("ok\r\n"));
+    assert!(text.contains("e231a53bc5c4dfef52b34d0edc7d9756"), "the sum of a million letters: {text:?}");
+}
