@@ -29,9 +29,9 @@ fn what_is_not_there_is_404_in_the_envelope() {
     let id = sandbox.id();
     let later = [
         ("POST", format!("/sandboxes/{id}/sleep")),
-        ("POST", format!("/sandboxes/{id}/exec-stream")),
-        ("POST", format!("/sandboxes/{id}/commands/run")),
-        ("GET", format!("/sandboxes/{id}/pty")),
+        ("POST", format!("/sandboxes/{id}/commands/nosuch")),
+        ("POST", format!("/sandboxes/{id}/commands/1/nosuch")),
+        ("GET", format!("/sandboxes/{id}/pty/nosuch")),
         ("GET", format!("/sandboxes/{id}/files?path=/")),
         ("GET", "/images".to_owned()),
         ("POST", "/register".to_owned()),
