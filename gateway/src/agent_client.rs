@@ -12,8 +12,8 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use calls::path;
 use calls::handle;
+pub(crate) use calls::path;
 pub(crate) use frames::{Frames, Item, Source};
 pub(crate) use output::{Budget, Collected, Output};
 pub(crate) use stream::FrameStream;

@@ -9,12 +9,11 @@ mod sandbox;
 mod session;
 
 pub(crate) use commands::{
-    AttachRequest, Commands, Exit, Killed, PidRequest, Process, SignalRequest, Signaled, Started, Taken, Waited,
+    AttachRequest, Commands, Exit, Killed, PidRequest, Process, SignalRequest, Signaled, Started, Taken,
+    Waited,
 };
 pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, OnDisconnect, Truncated, Usage};
-pub(crate) use pty::{
-    PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest,
-};
+pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};
 pub(crate) use sandbox::{CreateRequest, LimitsRequest, Port, Sandbox, instant, status};
 pub(crate) use session::{SessionLine, SessionRequest, SessionResult, SessionStreamRequest};
 

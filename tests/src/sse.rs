@@ -136,7 +136,9 @@ impl Events {
     /// When there is none.
     pub fn within(&mut self, time: Duration) -> Event {
         self.answer.patience(time);
-        self.next_event().expect("an event, not the end")
+        let event = self.next_event().expect("an event, not the end");
+        self.answer.patience(crate::streaming::PATIENCE);
+        event
     }
 
     /// All the rest, whose last event must be the exit.

@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 /// A server that says nothing for this long has swallowed the request.
-const HEAD_PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How the length of a body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Streaming {
     /// When no HTTP answer comes.
     #[must_use]
     pub fn post_bytes(client: &Client, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
-        Self::post_bytes_within(HEAD_PATIENCE, client, path, headers, body)
+        Self::post_bytes_within(PATIENCE, client, path, headers, body)
     }
 
     /// [`Self::post_bytes`] for a head that takes so long.

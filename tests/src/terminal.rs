@@ -69,14 +69,20 @@ impl Terminal {
         }
     }
 
-    /// Reads until the text that came after position `from` satisfies `good`; gives that text back.
+    /// Reads until the [`plain`] text that came after position `from` satisfies `good`; gives that text back.
     ///
     /// # Panics
     /// When it does not in time; the message holds the text.
     pub fn until(&mut self, from: usize, what: &str, good: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
         loop {
-            let text = String::from_utf8_lossy(&self.seen[from..]).into_owned();
+            // What is there already is taken first: looking at a long text for each frame of it takes long.
+            for _ in 0..512 {
+                if !self.read(Duration::from_millis(2)) {
+                    break;
+                }
+            }
+            let text = plain(&self.seen[from..]);
             if good(&text) {
                 return text;
             }
@@ -85,6 +91,14 @@ impl Terminal {
             assert!(more || self.closed.is_none(), "{what}: closed with {:?} after {text:?}", self.closed);
             assert!(more, "{what}: not in time; {text:?}");
         }
+    }
+
+    /// How the server closes, whatever it says before.
+    ///
+    /// # Panics
+    /// When it does not within `time`.
+    pub fn end(&mut self, time: Duration) -> Message {
+        self.closed.take().unwrap_or_else(|| self.socket.end(time))
     }
 
     /// Reads until the prompt is the last thing.
@@ -98,4 +112,10 @@ impl Terminal {
         self.send(&format!("{line}\n"));
         self.until(from, line, |text| text.contains('\n') && text.ends_with(PROMPT))
     }
+}
+
+/// What was shown, without the shell's word to the terminal that a paste may come or not.
+#[must_use]
+pub fn plain(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace("\u{1b}[?2004h", "").replace("\u{1b}[?2004l\r", "")
 }

@@ -14,7 +14,7 @@ fn the_frame_is_that_of_the_contract_byte_for_byte() {
         ("a\nb\n", "event:stdout\ndata:a\ndata:b\ndata:\nid:4\n\n"),
         ("\n", "event:stdout\ndata:\ndata:\nid:1\n\n"),
         ("  in and out  \n", "event:stdout\ndata:  in and out  \ndata:\nid:15\n\n"),
-        ("\"quoted\" \\n\n", "event:stdout\ndata:\"quoted\" \\n\ndata:\nid:13\n\n"),
+        ("\"quoted\" \\n\n", "event:stdout\ndata:\"quoted\" \\n\ndata:\nid:12\n\n"),
     ];
     for (text, frame) in rows {
         let mut stream =

@@ -9,7 +9,8 @@ fn a_silent_stream_says_that_it_lives() {
     let server = Server::start();
     let sandbox = server.create();
     let pid = sandbox.run("sleep 33; echo late");
-    let mut streams = [sandbox.stream("sleep 33; echo late"), sandbox.attach(pid, "")];
+    let mut streams =
+        [sandbox.stream_with("", "sleep 33; echo late", json!({"timeout": 60})), sandbox.attach(pid, "")];
     let start = Instant::now();
     for stream in &mut streams {
         // A comment each 15 s: nothing is ever silent for longer.

@@ -21,7 +21,7 @@ fn a_receipt_counts_what_was_there() {
 }
 
 #[test]
-fn a_kill_reaches_its_own_command_alone() {
+fn a_kill_reaches_no_other_command() {
     let server = Server::start();
     let sandbox = server.create();
     let (first, second) = (sandbox.run("sleep 96962"), sandbox.run("sleep 2; exit 8"));

@@ -91,6 +91,6 @@ fn a_deleted_sandbox_takes_its_commands_along() {
     crate::assert_gone(&sandbox, "88881");
     let exit = events.within(Duration::from_secs(10));
     assert_eq!(exit.name, "exit", "even then a stream has its end: {exit:?}");
-    let end = terminal.socket.end(Duration::from_secs(10));
+    let end = terminal.end(Duration::from_secs(10));
     assert!(matches!(end, bulkhead_tests::websocket::Message::Close(..)), "{end:?}");
 }

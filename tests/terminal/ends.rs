@@ -17,12 +17,12 @@ fn the_shells_exit_closes_with_1000() {
         let _prompt = terminal.prompt();
         terminal.send("echo last words; exit 3\n");
         let text = terminal.until(0, "the last words", |text| text.contains("\nlast words\r\n"));
-        let end = terminal.socket.end(SOON);
+        let end = terminal.end(SOON);
         assert!(matches!(end, Message::Close(1000, _)), "{end:?} after {text:?}");
         assert_eq!(terminal.socket.receive(SOON), Some(Message::Gone), "nothing comes after a close");
     }
     let mut second = second;
-    let end = second.socket.end(SOON);
+    let end = second.end(SOON);
     assert!(matches!(end, Message::Close(1000, _)), "the other client: {end:?}");
 }
 
@@ -39,7 +39,7 @@ fn a_close_is_answered() {
             None => terminal.socket.frame(0x88, &[]),
         }
         let start = Instant::now();
-        let end = terminal.socket.end(SOON);
+        let end = terminal.end(SOON);
         assert!(matches!(end, Message::Close(1000 | 1005, _)), "{end:?}");
         assert_eq!(terminal.socket.receive(SOON), Some(Message::Gone));
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
@@ -92,7 +92,7 @@ fn a_deleted_session_is_closed() {
     let path = sandbox.path(&format!("/pty/sessions/{session}"));
     assert!(server.client().delete(&path).data().is_null());
     for terminal in &mut terminals {
-        let end = terminal.socket.end(SOON);
+        let end = terminal.end(SOON);
         assert!(matches!(end, Message::Close(1000 | 1001, _)), "{end:?}");
     }
     let left: Vec<_> = sandbox.processes().into_iter().filter(|p| p.command.contains("51515")).collect();

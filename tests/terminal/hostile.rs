@@ -12,7 +12,7 @@ const TOO_LONG: usize = (64 << 10) + 1;
 fn code_after(mut terminal: Terminal, bytes: &[u8]) -> u16 {
     let _prompt = terminal.prompt();
     terminal.socket.bytes(bytes);
-    match terminal.socket.end(Duration::from_secs(10)) {
+    match terminal.end(Duration::from_secs(10)) {
         Message::Close(code, _) => code,
         _ => 0,
     }

@@ -82,8 +82,10 @@ fn an_offset_resumes() {
         let mut again = sandbox.terminal(&session, &format!("&from={offset}"));
         let rest = &seen[offset..];
         let text = String::from_utf8_lossy(rest).into_owned();
-        let _text = again.until(0, "the rest", |got| got.len() >= text.len());
-        again.read(Duration::from_millis(100));
+        bulkhead_tests::eventually("the rest", || {
+            let _more = again.read(Duration::from_millis(100));
+            if again.seen.len() >= rest.len() { Ok(()) } else { Err(again.text()) }
+        });
         assert_eq!(again.text(), text, "from {offset}");
     }
     let mut again = sandbox.terminal(&session, &format!("&from={}", seen.len()));
@@ -126,7 +128,7 @@ fn a_restart_of_the_gateway_ends_connections_and_no_session() {
     let _prompt = terminal.prompt();
     let _output = terminal.command("A=survived");
     server.kill_half("gateway");
-    let _end = terminal.socket.end(Duration::from_secs(10));
+    let _end = terminal.end(Duration::from_secs(10));
     bulkhead_tests::eventually("the session is found again", || {
         if sandbox.get("/pty/sessions").status == 200 { Ok(()) } else { Err(String::new()) }
     });

@@ -1,5 +1,6 @@
 //! The shell on a terminal: prompt, echo, size, surroundings.
 
+use bulkhead_tests::terminal::plain;
 use bulkhead_tests::{Server, Terminal};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ fn assert_prompt_in_time(terminal: &mut Terminal) {
     let text = terminal.prompt();
     assert!(start.elapsed() < PROMPT_TIME, "the prompt took {:?}", start.elapsed());
     terminal.read(Duration::from_millis(200));
-    assert_eq!(terminal.text(), text, "nothing comes behind the prompt");
+    assert_eq!(plain(&terminal.seen), text, "nothing comes behind the prompt");
 }
 
 #[test]
@@ -33,15 +34,26 @@ fn what_is_typed_is_echoed_and_run() {
     let session = sandbox.session(&json!({}));
     for mut terminal in [sandbox.terminal(&session, ""), sandbox.ephemeral()] {
         let _prompt = terminal.prompt();
-        let output = terminal.command("echo $((6*7)) ä€😀");
-        assert!(output.starts_with("echo $((6*7)) ä€😀\r\n"), "the echo: {output:?}");
-        assert!(output.contains("\n42 ä€😀\r\n"), "{output:?}");
+        let output = terminal.command("echo $((6*7))");
+        assert!(output.starts_with("echo $((6*7))\r\n"), "the echo: {output:?}");
+        assert!(output.contains("\n42\r\n"), "{output:?}");
         let output = terminal.command("cd /tmp && pwd");
         assert!(output.contains("\n/tmp\r\n") && output.ends_with(":/tmp# "), "{output:?}");
         assert!(!terminal.command("exit_code() { return 3; }; exit_code").contains("error"));
         assert!(terminal.command("echo $?").contains("\n3\r\n"));
         assert!(terminal.socket.largest <= 64 << 10);
     }
+}
+
+#[test]
+fn characters_are_echoed_as_they_are_typed() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    let output = terminal.command("echo -n ä€😀; echo .");
+    assert!(output.contains("\nä€😀.\r\n"), "the output: {output:?}");
+    assert!(output.starts_with("echo -n ä€😀; echo .\r\n"), "the echo: {output:?}");
 }
 
 #[test]
@@ -101,11 +113,11 @@ fn a_size_is_what_was_asked_for() {
         (json!({"cols": null, "rows": null}), "24 80"),
     ] {
         let session = sandbox.session(&body);
-        let answer = sandbox
-            .post(&format!("/pty/sessions/{session}/execute"), &json!({"command": "stty size > /tmp/size"}));
+        let command = format!("stty size > /tmp/{session}");
+        let answer = sandbox.post(&format!("/pty/sessions/{session}/execute"), &json!({"command": command}));
         assert!(answer.data().is_null(), "{}", answer.text());
         bulkhead_tests::eventually(expected, || {
-            let run = sandbox.exec("cat /tmp/size; rm -f /tmp/size");
+            let run = sandbox.exec(&format!("cat /tmp/{session}"));
             if run.line() == expected { Ok(()) } else { Err(run.data.to_string()) }
         });
     }

@@ -42,7 +42,7 @@ fn one_who_does_not_read_is_dropped_alone() {
         "{before:?} before, {most:?} KiB at most"
     );
     for terminal in &mut silent {
-        let end = terminal.socket.end(Duration::from_secs(20));
+        let end = terminal.end(Duration::from_secs(20));
         match end {
             Message::Close(code, reason) => {
                 assert!(matches!(code, 1008 | 1013) && !reason.is_empty(), "{code} {reason}")

@@ -1,5 +1,6 @@
 //! The HTTP part: the table of contract §6.1.
 
+use bulkhead_tests::terminal::plain;
 use bulkhead_tests::{Server, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -67,7 +68,7 @@ fn what_is_executed_is_in_the_buffer() {
     let execute = format!("/pty/sessions/{session}/execute");
     let buffer = || -> String {
         let data = sandbox.get(&format!("/pty/sessions/{session}/buffer")).data();
-        data["output"].as_str().unwrap_or_else(|| panic!("output in {data}")).to_owned()
+        plain(data["output"].as_str().unwrap_or_else(|| panic!("output in {data}")).as_bytes())
     };
     for command in ["echo $((6*7))", "echo $((8*8))\n"] {
         let answer = sandbox.post(&execute, &json!({"command": command}));

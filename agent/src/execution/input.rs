@@ -35,8 +35,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 enum Sink {
     Open(Rc<AsyncFd<OwnedFd>>),
-    /// The program closed its end.
-    Broken,
+    /// The program closed its end. Ours stays: to close a master is to hang up on whoever is left.
+    Broken(Rc<AsyncFd<OwnedFd>>),
     /// We closed ours.
     Closed,
 }
@@ -74,8 +74,10 @@ impl Input {
     /// The master of a terminal that is still open.
     pub(crate) fn master(&self) -> Option<Rc<AsyncFd<OwnedFd>>> {
         match &*self.sink.borrow() {
-            Sink::Open(file) if self.kind == Kind::Terminal => Some(Rc::clone(file)),
-            Sink::Open(_) | Sink::Broken | Sink::Closed => None,
+            Sink::Open(file) | Sink::Broken(file) => {
+                Some(Rc::clone(file)).filter(|_| self.kind == Kind::Terminal)
+            }
+            Sink::Closed => None,
         }
     }
 
@@ -120,7 +122,10 @@ impl Writer<'_> {
                 written = write_some(&file, bytes) => written,
             };
             let Ok(count) = written else {
-                self.input.sink.replace(Sink::Broken);
+                // Unless the end came first.
+                if !self.input.is_closed() {
+                    self.input.sink.replace(Sink::Broken(file));
+                }
                 return Taken::NoMore;
             };
             self.taken += u64::try_from(count).unwrap_or(u64::MAX);
@@ -139,6 +144,8 @@ async fn write_some(file: &AsyncFd<OwnedFd>, bytes: &[u8]) -> Result<usize, Errn
     loop {
         let mut guard = file.writable().await.map_err(|_| Errno::EIO)?;
         match nix::unistd::write(file.get_ref().as_fd(), bytes) {
+            // A full master that nobody has the slave of: it stays "ready" for ever, and this loop would be one.
+            Err(Errno::EAGAIN) if guard.ready().is_write_closed() => return Err(Errno::EPIPE),
             Err(Errno::EAGAIN) => guard.clear_ready(),
             Err(Errno::EINTR) => {}
             done => return done,

@@ -139,6 +139,24 @@ fn a_client_that_does_not_read_or_types_too_much_slows_nobody() {
 }
 
 #[test]
+fn typing_into_a_full_terminal_that_everybody_left_stops_nobody() {
+    let agent = Agent::start();
+    // The program goes on without any terminal, and what was typed is never read.
+    let script = "stty raw -echo; echo up; sleep 0.3; exec </dev/null >/dev/null 2>&1; sleep 1000";
+    let handle = agent.detach(&on_terminal(script));
+    let mut seat = agent.sit_down(handle, 0);
+    seat.wait_for("up");
+    for _ in 0..3 {
+        seat.type_in(&"x".repeat(60 << 10));
+    }
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(agent.run("echo served").stdout(), "served\n");
+    assert!(agent.kill(handle) > 0);
+    assert_eq!(agent.end_of(handle).end, End::Killed);
+    agent.wait_until_empty();
+}
+
+#[test]
 fn an_attached_terminal_dies_with_its_connection_and_has_other_clients_meanwhile() {
     let agent = Agent::start();
     let spec = ExecutionSpec { hold: bulkhead_protocol::agent::Hold::Attached, ..shell() };

@@ -226,3 +226,33 @@ pub(crate) async fn resize(call: Call, id: &str, sid: &str) -> ApiResult<Reply> 
     service::resize(&call.app, &sandbox, sid, size).await?;
     Ok(done("PTY session resized"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Pty;
+    use crate::routes::{Endpoint, Miss, find};
+    use hyper::Method;
+
+    #[test]
+    fn every_path_has_its_methods() {
+        for (method, path, expected) in [
+            (Method::GET, "pty", Ok(Pty::Ephemeral)),
+            (Method::POST, "pty", Err(Miss::Method("GET"))),
+            (Method::GET, "pty/sessions", Ok(Pty::List)),
+            (Method::POST, "pty/sessions", Ok(Pty::Create)),
+            (Method::GET, "pty/sessions/s", Ok(Pty::Attach("s"))),
+            (Method::DELETE, "pty/sessions/s", Ok(Pty::Delete("s"))),
+            (Method::POST, "pty/sessions/s", Err(Miss::Method("GET, DELETE"))),
+            (Method::POST, "pty/sessions/s/execute", Ok(Pty::Execute("s"))),
+            (Method::GET, "pty/sessions/s/buffer", Ok(Pty::Buffer("s"))),
+            (Method::POST, "pty/sessions/s/buffer", Err(Miss::Method("GET"))),
+            (Method::POST, "pty/sessions/s/resize", Ok(Pty::Resize("s"))),
+            (Method::GET, "pty/sessions/s/resize", Err(Miss::Method("POST"))),
+            (Method::GET, "pty/sessions/s/x", Err(Miss::Path)),
+        ] {
+            let path = format!("/api/sandboxes/x/{path}");
+            let expected = expected.map(|pty| Endpoint::Pty("x", pty));
+            assert_eq!(find(&method, &path).endpoint, expected, "{method} {path}");
+        }
+    }
+}

@@ -26,14 +26,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// The first word of a session's script.
 const HEAD: &str = "# session ";
 
+/// Held while a command runs.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// One command at a time in each session: who waits for which.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    by_session: Mutex<HashMap<(SandboxId, u64), Arc<tokio::sync::Mutex<()>>>>,
+    by_session: Mutex<HashMap<(SandboxId, u64), Turn>>,
 }
 
 impl Turns {
-    fn of(&self, sandbox: &Sandbox, handle: u64) -> Arc<tokio::sync::Mutex<()>> {
+    fn of(&self, sandbox: &Sandbox, handle: u64) -> Turn {
         let mut map = self.by_session.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody holds or waits for.
         map.retain(|_, turn| Arc::strong_count(turn) > 1);

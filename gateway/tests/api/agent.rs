@@ -156,8 +156,6 @@ fn frames(stream: &mut UnixStream, spec: &ExecutionSpec) -> io::Result<()> {
         "flood" => loop {
             frame(stream, FrameType::Stdout, &b"0123456789abcdef0123456789abcde\n".repeat(2048))?;
         },
-        "flood long" => { let b = [&b"x".repeat(99)[..], b"\n"].concat().repeat(655); loop { frame(stream, FrameType::Stdout, &b)?; } }
-        "flood short" => { let b = b"y\n".repeat(32768); loop { frame(stream, FrameType::Stdout, &b)?; } }
         "giant frame" => stream.write_all(&[2, 0xff, 0xff, 0xff, 0xff])?,
         "unknown frame" => stream.write_all(&[77, 0, 0, 0, 0])?,
         "half a frame" => {

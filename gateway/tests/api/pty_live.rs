@@ -200,6 +200,46 @@ fn a_client_that_does_not_read_is_dropped_with_a_reason() {
 }
 
 #[test]
+fn a_client_that_answers_no_ping_is_dropped_and_so_is_one_whose_input_nobody_takes() {
+    let world = World::new();
+    let id = world.sandbox("tty");
+    let open = || Socket::open(&world.client(), &session(&world, &id)).ok().unwrap();
+    let (mut silent, mut deaf, mut living) = (open(), open(), open());
+    let start = Instant::now();
+    for socket in [&mut silent, &mut deaf, &mut living] {
+        socket.until(PROMPT);
+        socket.patience(Duration::from_secs(70));
+    }
+    deaf.type_text("stall\n");
+    deaf.stream.set_nonblocking(true).unwrap();
+    let flood = frame(0x80 | BINARY, &[b'x'; 4096]);
+    // Until nobody takes any more; the last frame may be cut, which nobody will read.
+    while std::io::Write::write_all(&mut deaf.stream, &flood).is_ok()
+        || start.elapsed() < Duration::from_secs(2)
+    {}
+    deaf.stream.set_nonblocking(false).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while start.elapsed() < Duration::from_secs(65) {
+                let (opcode, _) = living.next().unwrap();
+                assert_eq!(opcode, PING, "only pings come");
+                living.send(PONG, b"");
+                if start.elapsed() > Duration::from_secs(55) {
+                    break;
+                }
+            }
+        });
+        scope.spawn(|| assert_eq!(deaf.closed(), (1008, "the terminal takes no input".to_owned())));
+        assert_eq!(silent.next().unwrap().0, PING);
+        assert!((19..=22).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        assert_eq!(silent.closed(), (1008, "the client answers no ping".to_owned()));
+        assert!((59..=63).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    });
+    living.type_text("ls\n");
+    assert!(living.until(PROMPT).contains("ls\r\n"), "one that answers stays");
+}
+
+#[test]
 fn an_agent_that_lies_costs_its_own_terminal() {
     let world = World::new();
     for lie in ["echo input", "stderr", "started twice", "gap", "unknown", "giant"] {

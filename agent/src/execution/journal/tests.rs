@@ -174,7 +174,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn many_readers_miss_nothing_silently_even_over_the_end(
         sizes in prop::collection::vec((0..3usize, 1..MAX_PAYLOAD), 1..120),

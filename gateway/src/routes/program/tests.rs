@@ -32,6 +32,14 @@ fn a_timeout_is_clamped_and_never_refused() {
 }
 
 #[test]
+fn what_runs_on_by_itself_has_no_limit_unless_it_asks_for_one() {
+    for (seconds, expected) in [(None, None), (Some(0), None), (Some(-1), None), (Some(900), Some(900_000))] {
+        assert_eq!(timeout(seconds, Hold::Detached), expected, "{seconds:?}");
+    }
+    assert_eq!(timeout(Some(i64::MAX), Hold::Detached), Some(900_000));
+}
+
+#[test]
 fn words_are_quoted_after_the_trimmed_command() {
     let args = ["it's", "$HOME", ""].map(str::to_owned).to_vec();
     assert_eq!(script(" \n echo \n", args).unwrap(), r"echo 'it'\''s' '$HOME' ''");
@@ -57,6 +65,11 @@ fn each_bad_field_is_named() {
         (r#"{"command":"a","env":{"A=B":"1"}}"#, "env: a name must not contain = or a NUL character"),
         (r#"{"command":"a","env":{"":"1"}}"#, "env: a name must have from 1 to 256 bytes"),
         (r#"{"command":"a","env":{"A":"\u0000"}}"#, "env: a value must not contain a NUL character"),
+        (r#"{"command":"a","onDisconnect":"stay"}"#, "onDisconnect: must be kill or detach"),
+        (r#"{"command":"a","stdin":"yes"}"#, "stdin: must be true or false"),
+        (r#"{"command":"a","background":1}"#, "background: must be true or false"),
+        (r#"{"command":"a","user":""}"#, "user: must have from 1 to 65 visible characters"),
+        (r#"{"command":"a","user":"a b"}"#, "user: must have from 1 to 65 visible characters"),
         (r#"{"command":"a","cwd":5}"#, "cwd: must be a string"),
         (r#"{"command":"a","cwd":"/\u0000"}"#, "cwd: must not contain a NUL character"),
     ];
