@@ -16,7 +16,11 @@
 //! 404 for a handle that names nothing (any more); 409 for what this execution cannot do (input without
 //! [`Stdin::Open`], a size without a terminal, anything but output, end and kill after its end).
 //!
-//! An *attached* execution dies with the connection that started it, a *detached* one does not. The gateway believes
+//! A body for `stdin` has at most [`MAX_JSON`] bytes (413). `/output` and `/end` begin without `Started`; the `from` of a
+//! `Gap` is always where the reader was. `/output` of an attached execution with pipes is 409: it has one reader, who
+//! loses nothing.
+//!
+//! An *attached* execution dies with the connection that started it, unless it has a key; a *detached* one does not. The gateway believes
 //! nothing that comes back: it parses, bounds and rebuilds.
 
 use serde::{Deserialize, Serialize};

@@ -89,7 +89,6 @@ fn what_is_missing_or_unknown_is_refused() {
         json!({"action": "close"}),
         json!({"action": "create", "sessionId": session}),
         json!({"action": "create", "cols": 501}),
-        json!({"action": "create", "shell": "/no/such/shell"}),
     ];
     for body in rows {
         let answer = sandbox.post("/session-exec", &body);
@@ -100,6 +99,22 @@ fn what_is_missing_or_unknown_is_refused() {
         let body = json!({"action": action, "sessionId": "sess-0000000000000000", "command": "true", "input": "x", "cols": 80, "rows": 24});
         let answer = sandbox.post("/session-exec", &body);
         assert!(matches!(answer.status, 400 | 404), "{action}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_session_has_the_shell_that_was_asked_for() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let session = create(&sandbox, &json!({"shell": "/bin/sh"}));
+    let body =
+        json!({"action": "exec", "sessionId": session, "command": "echo \"[$BASH_VERSION]\"; echo $0"});
+    let answer = act(&sandbox, &body);
+    let output = answer["output"].as_str().unwrap_or_default().replace('\r', "");
+    assert!(output.contains("sh\n") && !output.contains("bash"), "{answer}");
+    for bad in ["/no/such/shell", "/etc/passwd"] {
+        let answer = sandbox.post("/session-exec", &json!({"action": "create", "shell": bad}));
+        assert_eq!(answer.status, 400, "{bad} is no shell: {}", answer.text());
     }
 }
 

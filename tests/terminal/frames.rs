@@ -25,6 +25,14 @@ fn no_character_is_cut() {
     assert!(characters.iter().all(|count| *count >= 60_000), "{characters:?}");
     assert!(!text.contains('\u{fffd}'));
     assert!(terminal.socket.largest <= 64 << 10, "a frame of {} bytes", terminal.socket.largest);
+}
+
+#[test]
+fn a_character_that_comes_in_two_writes_stays_one() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
     let from = terminal.seen.len();
     terminal.send("for i in 1 2 3; do printf '\\xf0\\x9f'; sleep 0.3; printf '\\x98\\x80'; sleep 0.3; done; echo o''k\n");
     let text = terminal.until(from, "three in halves", |text| text.contains("ok\r\n"));
@@ -62,6 +70,52 @@ fn a_flood_comes_in_bounded_frames() {
     terminal.send("\u{3}");
     let from = terminal.seen.len();
     let _prompt = terminal.until(from, "ctrl-C reaches a flood", |text| text.ends_with("# "));
+}
+
+/// Bytes of `seq 1 LAST` on a terminal.
+fn bytes_of_seq(last: usize) -> usize {
+    (1..=last).map(|n| n.to_string().len() + 2).sum()
+}
+
+/// Sends `seq` to a terminal and gives the bytes of its output that came.
+fn seq_on(terminal: &mut Terminal, last: usize) -> usize {
+    let _prompt = terminal.prompt();
+    terminal.send(&format!("seq {last}; echo en''d\n"));
+    let start = Instant::now();
+    while !terminal.seen.ends_with(b"# ")
+        || !terminal.seen.windows(5).rev().take(300).any(|w| w == b"end\r\n")
+    {
+        assert!(
+            terminal.read(Duration::from_secs(10)) && start.elapsed() < Duration::from_secs(60),
+            "no end"
+        );
+    }
+    let text = bulkhead_tests::terminal::plain(&terminal.seen);
+    let command = text.find("en''d").map(|at| at + "en''d\r\n".len()).expect("the echo");
+    text[command..].find("end\r\n").expect("the end")
+}
+
+#[test]
+fn what_a_resuming_client_misses_is_named() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let session = sandbox.session(&serde_json::json!({}));
+    let mut terminal = sandbox.terminal(&session, "&from=0");
+    let got = seq_on(&mut terminal, 1_000_000);
+    let gaps = terminal.words.iter().map(|word| {
+        let gap: serde_json::Value = serde_json::from_str(word).unwrap_or_else(|e| panic!("{e}: {word}"));
+        gap["gap"]["to"].as_u64().expect("to") - gap["gap"]["from"].as_u64().expect("from")
+    });
+    let named = usize::try_from(gaps.sum::<u64>()).expect("small");
+    assert_eq!(got + named, bytes_of_seq(1_000_000), "{} gaps", terminal.words.len());
+}
+
+#[test]
+fn one_who_reads_at_once_misses_nothing() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let (got, all) = (seq_on(&mut sandbox.ephemeral(), 1_000_000), bytes_of_seq(1_000_000));
+    assert_eq!(got, all, "{} bytes were lost without a word", all - got.min(all));
 }
 
 #[test]

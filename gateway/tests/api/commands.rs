@@ -171,6 +171,7 @@ fn a_command_gets_input_signals_and_its_user() {
     let first = client.send("POST", &stdin, b"a\xff\n");
     assert_eq!((first.status, first.json), (200, json!({"success": true, "bytes": 3})));
     assert_eq!(client.send("POST", &format!("{stdin}?close=maybe"), b"").status, 400);
+    assert_eq!(client.send("POST", &stdin, &vec![b'x'; (1 << 20) + 1]).status, 413);
     assert_eq!(client.send("POST", &format!("{stdin}?close=true"), b"end").json["bytes"], 3);
     assert_eq!(client.send("POST", &stdin, b"late").status, 409);
     let text = sandbox.post("attach", &json!({"pid": pid})).text;

@@ -8,10 +8,11 @@ use crate::input::{Fields, parameter, read};
 use crate::reply::{self, Reply};
 use crate::routes::Call;
 use crate::service::commands::{self as service, Then};
+use bulkhead_protocol::agent::MAX_JSON;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-/// Gives a command input: the body as it is. Answers when the command has taken it.
+/// Gives a command input: the body as it is, at most 1 MiB. Answers when the command has taken it.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/commands/{pid}/stdin", operation_id = "writeCommandInput", tag = "commands",
     params(
@@ -37,6 +38,11 @@ pub(crate) async fn stdin(call: Call, id: &str, pid: &str) -> ApiResult<Reply> {
         Some(_) => return Err(ApiError::field("close", "must be true or false")),
     };
     let bytes = Bytes::from(read(body, &app.bodies).await?);
+    if bytes.len() > MAX_JSON {
+        // As much as an agent takes at once.
+        let text = format!("body: is longer than {MAX_JSON} bytes");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+    }
     let taken = service::input(&app, &sandbox, pid, (bytes, then)).await?;
     Ok(reply::json(StatusCode::OK, &Taken { success: true, bytes: taken }))
 }
