@@ -189,7 +189,7 @@ pub(crate) const SOCKET_GRACE: Duration = Duration::from_secs(5);
 pub(crate) const SOCKET_STALL: Duration = Duration::from_secs(30);
 const _: () = assert!(SOCKET_STALL.as_secs() + SOCKET_GRACE.as_secs() <= WRITE_STALL.as_secs());
 /// The beginning of a character waits so long for its rest.
-pub(crate) const SOCKET_TAIL: Duration = Duration::from_millis(50);
+pub(crate) const SOCKET_TAIL: Duration = Duration::from_secs(2);
 /// Bytes of input on their way to a terminal, above which its client is not read.
 pub(crate) const TERMINAL_INPUT: usize = 64 << 10;
 /// Bytes of one read from a terminal.

@@ -14,7 +14,7 @@ use std::time::Duration;
 const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("SHELL", "/bin/bash")];
 /// And on a terminal: what every image knows and every client speaks.
-const TERMINAL: (&str, &str) = ("TERM", "xterm-256color");
+const TERMINAL: [(&str, &str); 2] = [("LANG", "C.UTF-8"), ("TERM", "xterm-256color")];
 /// Shells in the order they are tried, each with its `argv[0]`. The second is for images without merged `/usr`
 /// links, the third for images without bash.
 const SHELLS: [(&str, &str); 3] = [("/bin/bash", "bash"), ("/usr/bin/bash", "bash"), ("/bin/sh", "sh")];
@@ -116,7 +116,7 @@ fn environment(account: &Account, stdio: Stdio, asked: &[(String, String)]) -> R
     let mut variables = BTreeMap::from(ENVIRONMENT);
     variables.extend([("HOME", &*account.home), ("LOGNAME", &account.name), ("USER", &account.name)]);
     if matches!(stdio, Stdio::Terminal(_)) {
-        variables.extend([TERMINAL]);
+        variables.extend(TERMINAL);
     }
     for (name, value) in asked {
         if name.is_empty() || name.contains('=') {

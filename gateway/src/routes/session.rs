@@ -58,6 +58,9 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
             let size = size(&mut fields)?.unwrap_or((limits::COLS_DEFAULT, limits::ROWS_DEFAULT));
             let script = service::script(name, &shell, size);
             ready(&sandbox).await?;
+            if !service::is_program(&app, &sandbox, &shell).await? {
+                return Err(ApiError::field("shell", "there is no such program"));
+            }
             service::create(&app, &sandbox, name, script).await?;
         }
         "exec" => {

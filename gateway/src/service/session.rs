@@ -3,7 +3,7 @@
 
 mod scanner;
 
-use super::exec::place;
+use super::exec::{self, Finish, Job, place};
 use super::live::reach;
 use super::pty::{ask, encode};
 use crate::agent_client::{FrameStream, Item, Source};
@@ -61,10 +61,24 @@ pub(crate) fn name() -> ApiResult<String> {
     Ok(format!("sess-{:016x}", u64::from_be_bytes(ids::random()?)))
 }
 
+/// How long the look for a shell may take, in milliseconds.
+const LOOK_MS: u64 = 5000;
+
 /// The script of a session; `shell` is a program, `size` what it may believe of its screen.
 pub(crate) fn script(name: &str, shell: &str, (cols, rows): (u16, u16)) -> String {
     let shell = shell.replace('\'', r"'\''");
     format!("{HEAD}{name}\nexport COLUMNS={cols} LINES={rows}\nexec '{shell}'\n")
+}
+
+/// Whether a sandbox has this program: asked of its own shell, so that a session does not begin and end at once.
+pub(crate) async fn is_program(app: &Arc<App>, sandbox: &Arc<Sandbox>, path: &str) -> ApiResult<bool> {
+    let path = path.replace('\'', r"'\''");
+    let look = ExecutionSpec {
+        timeout_ms: Some(LOOK_MS),
+        ..ExecutionSpec::attached(format!("command -v -- '{path}' >/dev/null"))
+    };
+    let outcome = exec::run(Arc::clone(app), Arc::clone(sandbox), Job::new(&look)?).await;
+    Ok(outcome.map_err(|failure| failure.error)?.finish == Finish::Told(End::Exited { code: 0 }))
 }
 
 /// Starts a session.

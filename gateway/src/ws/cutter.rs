@@ -8,6 +8,16 @@ use bytes::{Bytes, BytesMut};
 #[derive(Debug, Default)]
 pub(crate) struct Cutter {
     bytes: BytesMut,
+    seam: Seam,
+}
+
+/// Whether what comes next follows what came last.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Seam {
+    #[default]
+    Whole,
+    /// Something is missing, perhaps the beginning of a character.
+    Torn,
 }
 
 /// Whether an incomplete character may go out.
@@ -22,7 +32,15 @@ pub(crate) enum Tail {
 impl Cutter {
     /// Takes the next bytes. The caller bounds what it gives by asking [`Self::is_full`] before.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        let rest = |bytes: &[u8]| bytes.iter().take(3).take_while(|byte| matches!(byte, 0x80..=0xbf)).count();
+        let skip = if std::mem::take(&mut self.seam) == Seam::Torn { rest(bytes) } else { 0 };
+        self.bytes.extend_from_slice(&bytes[skip..]);
+    }
+
+    /// Bytes are missing between what came and what comes: neither side keeps its half of a character.
+    pub(crate) fn tear(&mut self) {
+        self.bytes.truncate(self.bytes.len() - incomplete(&self.bytes));
+        self.seam = Seam::Torn;
     }
 
     /// Whether a whole message is here already.
@@ -101,6 +119,15 @@ mod tests {
             drain(&mut cutter, Tail::Release, &mut messages);
             prop_assert_eq!(messages.concat(), bytes);
         }
+    }
+
+    #[test]
+    fn a_gap_takes_the_halves_of_characters_on_both_sides() {
+        let (mut cutter, euro) = (Cutter::default(), "\u{20ac}".as_bytes());
+        cutter.push(&[b"a", &euro[..2]].concat());
+        cutter.tear();
+        cutter.push(&[&euro[1..], b"b"].concat());
+        assert_eq!(cutter.take(Tail::Hold).unwrap(), "ab");
     }
 
     #[test]

@@ -186,7 +186,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
                 self.heard = Instant::now();
                 self.output.push(&bytes);
             }
-            Heard::Gap(gap) => self.gap = (self.gaps == Gaps::Tell).then_some(gap),
+            Heard::Gap(gap) => {
+                self.output.tear();
+                self.gap = (self.gaps == Gaps::Tell).then_some(gap);
+            }
             Heard::Typed => {}
             Heard::Ended => self.ended = true,
         }
