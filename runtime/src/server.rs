@@ -329,6 +329,10 @@ impl Server {
     fn finish(mut self) -> Result<()> {
         if self.sandboxes.is_empty() {
             self.reaper.wait();
+            // Ours alone and empty; with a runtime that moved into a group of its own they stay until a purge.
+            if let Err(error) = self.groups.remove_instance(&self.instance.name) {
+                tracing::debug!("{}", chain(&error));
+            }
         }
         self.slots.release_unused()?;
         match std::fs::remove_file(self.instance.socket()) {
