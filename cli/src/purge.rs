@@ -1,15 +1,18 @@
 //! `bulkhead purge`: removes everything that an instance owns.
 
 use anyhow::{Context, bail};
-use bulkhead_rootfs::disk::{self, Disks};
+use bulkhead_rootfs::volume;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What an instance makes in its state directory.
-const STATE: [&str; 6] = ["api-key", "gateway", "images", "sandboxes", "run-dir", "lock"];
+const STATE: [&str; 7] = ["api-key", "gateway", "images", volume::FILE, volume::HALF, "run-dir", "lock"];
 /// What an instance makes in its run directory.
-const RUN: [&str; 6] = ["gateway", "intents", "mounts", "instance", "runtime.sock", "store"];
+const RUN: [&str; 6] = ["gateway", "intents", "mounts", "instance", "runtime.sock", volume::MOUNT];
+/// How long the kernel may take to let go of the mounts of sandboxes that were killed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(state_dir: &Path) -> anyhow::Result<()> {
     if !state_dir.exists() {
@@ -20,7 +23,7 @@ pub(crate) fn run(state_dir: &Path) -> anyhow::Result<()> {
     };
     // Holds the lock until the end: no server may begin meanwhile.
     let _lock = bulkhead_runtime::purge::purge(state_dir).context("end all sandboxes")?;
-    delete_disks(&state_dir.join("sandboxes"))?;
+    unmount(&run_dir)?;
     for name in RUN {
         remove(&run_dir.join(name))?;
     }
@@ -46,16 +49,16 @@ pub(crate) fn run_dir_of(state_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
     }
 }
 
-/// Trees that tenants wrote go the way that is made for them.
-fn delete_disks(path: &Path) -> anyhow::Result<()> {
-    if !path.exists() {
-        return Ok(());
+/// The disks go with the file that they lie in.
+fn unmount(run_dir: &Path) -> anyhow::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match volume::close(run_dir) {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > until => return Err(error).context("unmount the disks"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
     }
-    let disks = Disks::open(path, 0).context("open the disks")?;
-    for id in disks.list().context("list the disks")? {
-        disks.discard(&id).context("discard a disk")?;
-    }
-    disk::empty_trash(path).context("empty the trash")
 }
 
 /// Removes a file or a tree of our own; a missing one is fine. Links are removed, not followed.

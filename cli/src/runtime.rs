@@ -4,11 +4,13 @@ use crate::args::{Flags, OnStop, Settings};
 use crate::process::{self, Refusal};
 use anyhow::{Context, anyhow};
 use bulkhead_protocol::SandboxId;
-use bulkhead_rootfs::Store;
-use bulkhead_runtime::{Instance, NEUTRAL, Root, RootError, Roots, server};
-use bulkhead_sys::userns::IdRange;
+use bulkhead_rootfs::disk::Disks;
+use bulkhead_rootfs::{Store, volume};
+use bulkhead_runtime::{Instance, NEUTRAL, Root, RootError, Roots, Wish, server};
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let settings = flags.settings().context(Refusal)?;
@@ -18,13 +20,15 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     process::die_with(settings.supervisor)?;
     process::raise_file_limit()?;
-    own_mounts()?;
     let agent = std::fs::read(&settings.agent)
         .with_context(|| format!("read the agent {}", settings.agent.display()))
         .context(Refusal)?;
     let instance =
         Instance::open(&settings.state_dir, &settings.run_dir, settings.gateway_uid).map_err(refused)?;
-    let roots = ImageRoots::open(&settings)?;
+    // In the host's mount namespace, where the next runtime finds it.
+    let volume = volume::open(&settings.state_dir, &settings.run_dir).map_err(no_volume)?;
+    let host = own_mounts()?;
+    let roots = ImageRoots::open(&settings, &volume)?;
     let config = server::Config {
         agent,
         on_stop: match settings.on_stop {
@@ -36,18 +40,42 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
             arguments: vec![
                 "reaper".to_owned(),
                 "--disks".to_owned(),
-                settings.state_dir.join("sandboxes").display().to_string(),
+                volume.display().to_string(),
             ],
         },
     };
-    server::run(instance, Box::new(roots), config).map_err(refused)
+    server::run(instance, Box::new(roots), config).map_err(refused)?;
+    unmount_unused(&settings, &volume, &host)
 }
 
-/// A mount namespace of our own, into which nothing of the host's comes and out of which nothing goes.
-fn own_mounts() -> anyhow::Result<()> {
+/// With no disk left the volume needs no mount.
+fn unmount_unused(settings: &Settings, volume: &Path, host: &OwnedFd) -> anyhow::Result<()> {
+    if !Disks::open(volume, NEUTRAL.base)?.is_empty()? {
+        return Ok(());
+    }
+    nix::sched::setns(host, CloneFlags::CLONE_NEWNS).context("return to the host's mounts")?;
+    // Somebody who looks at it right now keeps it mounted; the next start finds it.
+    if let Err(error) = volume::close(&settings.run_dir) {
+        tracing::debug!("{error}");
+    }
+    Ok(())
+}
+
+/// A host that cannot limit disks is not one for tenants.
+fn no_volume(error: bulkhead_rootfs::Error) -> anyhow::Error {
+    let hopeless = matches!(error, bulkhead_rootfs::Error::NoVolume(_));
+    let error = anyhow::Error::new(error);
+    if hopeless { error.context(Refusal) } else { error }
+}
+
+/// A mount namespace of our own, into which nothing of the host's comes and out of which nothing goes; gives back
+/// the one we came from.
+fn own_mounts() -> anyhow::Result<OwnedFd> {
+    let host = std::fs::File::open("/proc/self/ns/mnt").context("remember the host's mounts")?;
     nix::sched::unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
     nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .context("make mounts private")
+        .context("make mounts private")?;
+    Ok(host.into())
 }
 
 /// Errors that no restart mends end the supervisor too.
@@ -62,13 +90,14 @@ fn refused(error: bulkhead_runtime::Error) -> anyhow::Error {
 struct ImageRoots(Store);
 
 impl ImageRoots {
-    fn open(settings: &Settings) -> anyhow::Result<Self> {
+    fn open(settings: &Settings, volume: &Path) -> anyhow::Result<Self> {
         let scratch = settings.run_dir.join("mounts/layers");
         match std::fs::create_dir(&scratch) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made.with_context(|| format!("make {}", scratch.display()))?,
         }
-        Ok(Self(Store::open(&settings.state_dir, &scratch, NEUTRAL).context("open the store of images")?))
+        let store = Store::open(&settings.state_dir, volume, &scratch, NEUTRAL);
+        Ok(Self(store.context("open the store of images")?))
     }
 }
 
@@ -77,14 +106,14 @@ impl Roots for ImageRoots {
         self.0.resolve(image).ok().map(str::to_owned)
     }
 
-    fn prepare(
-        &mut self,
-        id: &SandboxId,
-        image: &str,
-        hostname: &str,
-        range: IdRange,
-    ) -> Result<Root, RootError> {
-        let made = self.0.prepare(id.as_str(), image, hostname, range)?;
+    fn prepare(&mut self, wish: Wish<'_>) -> Result<Root, RootError> {
+        let made = self.0.prepare(bulkhead_rootfs::Wish {
+            id: wish.id.as_str(),
+            image: wish.image,
+            hostname: wish.hostname,
+            range: wish.range,
+            disk_bytes: wish.disk_bytes,
+        })?;
         Ok(Root { root: made.root, mounts: made.mounts })
     }
 

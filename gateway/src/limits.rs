@@ -158,8 +158,6 @@ pub(crate) const MAX_PORTS: usize = 4;
 pub(crate) const CPU: std::ops::RangeInclusive<u64> = 1..=8;
 /// MiB that `mem` may ask for.
 pub(crate) const MEM: std::ops::RangeInclusive<u64> = 1024..=16_384;
-/// MiB of a sandbox's disk (contract §3.1).
-pub(crate) const DISK_MIB: u64 = 5120;
 /// Rows of a page where the client says nothing.
 pub(crate) const PAGE_DEFAULT: u64 = 20;
 /// Rows of a page at most.

@@ -29,6 +29,13 @@ pub const MAX_OPEN_FILES: u32 = 16_384;
 /// Open files of one process where the client asked for nothing.
 pub const DEFAULT_OPEN_FILES: u32 = 4096;
 
+/// Least disk of a sandbox: below this the file system's own blocks leave no room.
+pub const MIN_DISK_BYTES: u64 = 8 * MIB;
+/// Most disk of a sandbox: 1 TiB.
+pub const MAX_DISK_BYTES: u64 = 1 << 40;
+/// Disk where the client asked for nothing: 5 GiB (contract §3.1).
+pub const DEFAULT_DISK_BYTES: u64 = 5120 * MIB;
+
 /// The ceilings of one sandbox, as its tenant asked for them (the agent's share comes on top).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +48,8 @@ pub struct Limits {
     pub pids: u32,
     /// Open files of one process (`RLIMIT_NOFILE`).
     pub open_files: u32,
+    /// Bytes on disk, names and other metadata included.
+    pub disk_bytes: u64,
 }
 
 /// The first limit that is outside its bounds.
@@ -65,6 +74,7 @@ impl Limits {
             ("cpu_millis", u64::from(self.cpu_millis), u64::from(MIN_CPU_MILLIS), u64::from(MAX_CPU_MILLIS)),
             ("pids", u64::from(self.pids), u64::from(MIN_PIDS), u64::from(MAX_PIDS)),
             ("open_files", u64::from(self.open_files), u64::from(MIN_OPEN_FILES), u64::from(MAX_OPEN_FILES)),
+            ("disk_bytes", self.disk_bytes, MIN_DISK_BYTES, MAX_DISK_BYTES),
         ];
         for (field, value, least, most) in rows {
             if value < least || value > most {
@@ -81,7 +91,8 @@ mod tests {
 
     #[test]
     fn each_bound_is_checked_on_both_sides() {
-        let good = Limits { memory_bytes: 64 * MIB, cpu_millis: 500, pids: 32, open_files: 1024 };
+        let (memory_bytes, disk_bytes) = (64 * MIB, 64 * MIB);
+        let good = Limits { memory_bytes, cpu_millis: 500, pids: 32, open_files: 1024, disk_bytes };
         assert_eq!(good.check(), Ok(()));
         let bad = [
             (Limits { memory_bytes: MIN_MEMORY_BYTES - 1, ..good }, "memory_bytes"),
@@ -92,6 +103,8 @@ mod tests {
             (Limits { pids: MAX_PIDS + 1, ..good }, "pids"),
             (Limits { open_files: MIN_OPEN_FILES - 1, ..good }, "open_files"),
             (Limits { open_files: MAX_OPEN_FILES + 1, ..good }, "open_files"),
+            (Limits { disk_bytes: MIN_DISK_BYTES - 1, ..good }, "disk_bytes"),
+            (Limits { disk_bytes: MAX_DISK_BYTES + 1, ..good }, "disk_bytes"),
         ];
         for (limits, field) in bad {
             assert_eq!(limits.check().unwrap_err().field, field);

@@ -1,26 +1,26 @@
-//! The disks of sandboxes: one directory each, of an upper layer and overlayfs's work directory.
+//! The disks of sandboxes: one limited subvolume each, of an upper layer and overlayfs's work directory.
 //!
-//! A disk that is given up is renamed into the trash, out of reach at once; [`empty_trash`] deletes it later, in
-//! a process of its own. What lies there was written by tenants: it is never followed, and never recursed into.
+//! A disk that is given up is renamed into the trash, out of reach at once; [`empty_trash`] destroys it later, in
+//! a process of its own. What lies there was written by tenants: nothing here ever looks into it.
 
 use crate::error::{Doing, Result};
+use bulkhead_sys::btrfs;
 use bulkhead_sys::error::Context;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
-use std::collections::BTreeMap;
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{Gid, Uid};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Name of the trash in the directory of disks; no id begins with a dot.
+/// Name of the trash in the volume; no id begins with a dot.
 const TRASH: &str = ".trash";
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// The directory of all disks of an instance.
+/// All disks of an instance.
 #[derive(Debug)]
 pub struct Disks {
     directory: OwnedFd,
@@ -29,28 +29,29 @@ pub struct Disks {
 }
 
 impl Disks {
-    /// Opens it; `owner` is what a sandbox's 0 is on disk.
+    /// Opens the volume that [`crate::volume::open`] mounted; `owner` is what a sandbox's 0 is on disk.
     ///
     /// # Errors
     /// As open(2), mkdirat(2).
     pub fn open(path: &Path, owner: u32) -> Result<Self> {
         let directory = open_directory(path).doing("open the directory of disks")?;
-        // ext4 without a journal does not use a freed inode again for minutes but scans past it: beside each
-        // other, disks that come and go made every new file of a launch cost 0.8 ms.
-        bulkhead_sys::fsflags::spread_directories(&directory).doing("spread disks over the file system")?;
         make_directory(directory.as_fd(), TRASH, 0o700).doing("make the trash")?;
         let trash = below(directory.as_fd(), TRASH).doing("open the trash")?;
         Ok(Self { directory, trash, owner })
     }
 
-    /// Makes the disk of a sandbox.
+    /// Makes the disk of a sandbox, `bytes` large.
     ///
     /// # Errors
     /// `EEXIST` when it exists: a disk is never used twice.
-    pub fn create(&self, id: &str) -> Result<Disk> {
-        mkdirat(&self.directory, id, mode(0o700)).during("mkdirat", || id.to_owned()).doing("make a disk")?;
-        let disk =
-            Disk { directory: below(self.directory.as_fd(), id).doing("open a disk")?, owner: self.owner };
+    pub fn create(&self, id: &str, bytes: u64) -> Result<Disk> {
+        let name = CString::new(id).map_err(|_| Errno::EINVAL);
+        let name = name.during("mkdir", || id.to_owned()).doing("make a disk")?;
+        btrfs::create_subvolume(self.directory.as_fd(), &name).doing("make a disk")?;
+        let directory = below(self.directory.as_fd(), id).doing("open a disk")?;
+        let number = btrfs::subvolume_of(directory.as_fd()).doing("limit a disk")?;
+        btrfs::limit_subvolume(self.directory.as_fd(), number, bytes).doing("limit a disk")?;
+        let disk = Disk { directory, owner: self.owner };
         disk.fill().doing("fill a disk")?;
         Ok(disk)
     }
@@ -66,18 +67,6 @@ impl Disks {
         }
     }
 
-    /// Whether the trash still holds a disk.
-    ///
-    /// # Errors
-    /// As fstatat(2), except `ENOENT`.
-    pub fn is_in_trash(&self, id: &str) -> Result<bool> {
-        match nix::sys::stat::fstatat(&self.trash, id, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(Errno::ENOENT) => Ok(false),
-            Err(errno) => Err(errno).during("fstatat", || id.to_owned()).doing("look into the trash"),
-        }
-    }
-
     /// The ids that have a disk.
     ///
     /// # Errors
@@ -89,6 +78,15 @@ impl Disks {
             .filter_map(|name| name.into_string().ok())
             .filter(|name| !name.starts_with('.'))
             .collect())
+    }
+
+    /// Whether there is no disk, and none in the trash.
+    ///
+    /// # Errors
+    /// As getdents(2).
+    pub fn is_empty(&self) -> Result<bool> {
+        let trash = names(self.trash.as_fd()).doing("list the trash")?;
+        Ok(trash.is_empty() && self.list()?.is_empty())
     }
 }
 
@@ -107,6 +105,7 @@ impl Disk {
     }
 
     fn fill(&self) -> bulkhead_sys::Result<()> {
+        fchmod(&self.directory, mode(0o700)).during("fchmod", String::new)?;
         make_directory(self.directory(), "work", 0o700)?;
         self.owned_directory(self.directory(), "upper").map(drop)
     }
@@ -128,66 +127,25 @@ impl Disk {
     }
 }
 
-/// Deletes everything in the trash of the directory of disks at `path`.
-///
-/// Directories are not recursed into but moved up into the trash and come up there later: a tree of any depth
-/// needs two descriptors and no stack, and no path is ever longer than one name.
+/// Destroys every disk in the trash of the volume at `path`.
 ///
 /// # Errors
-/// The first call that failed; what could be deleted is.
+/// The first call that failed; what could be destroyed is.
 pub fn empty_trash(path: &Path) -> Result<()> {
     let directory = open_directory(path).doing("open the directory of disks")?;
     let trash = below(directory.as_fd(), TRASH).doing("open the trash")?;
-    let mut moved = 0u64;
-    let mut stuck: BTreeMap<CString, bulkhead_sys::Error> = BTreeMap::new();
-    loop {
-        let found = names(trash.as_fd()).doing("list the trash")?;
-        let mut left = found.into_iter().filter(|name| !stuck.contains_key(name)).peekable();
-        if left.peek().is_none() {
-            return stuck.into_values().next().map_or(Ok(()), Err).doing("delete from the trash");
-        }
-        for name in left.collect::<Vec<_>>() {
-            // One that cannot be deleted keeps none of the others.
-            if let Err(error) = delete(trash.as_fd(), &name, &mut moved) {
-                stuck.insert(name, error);
-            }
-        }
+    let mut first = Ok(());
+    for name in names(trash.as_fd()).doing("list the trash")? {
+        // One that cannot be destroyed keeps none of the others.
+        first = first.and(destroy(trash.as_fd(), &name));
     }
+    first.doing("empty the trash")
 }
 
-/// Deletes one entry of the trash; its directories move up into the trash.
-fn delete(trash: BorrowedFd<'_>, name: &CString, moved: &mut u64) -> bulkhead_sys::Result<()> {
-    if try_unlink(trash, name)? {
-        return Ok(());
-    }
-    let inner = below(trash, name.as_c_str())?;
-    let mut entries =
-        Dir::from_fd(inner.try_clone().during("dup", String::new)?).during("fdopendir", String::new)?;
-    for entry in entries.iter() {
-        let entry = entry.during("getdents", || name.to_string_lossy().into_owned())?;
-        let below_name = entry.file_name();
-        if matches!(below_name.to_bytes(), b"." | b"..") || try_unlink(inner.as_fd(), below_name)? {
-            continue;
-        }
-        *moved += 1;
-        // Not an id: it cannot be taken for a disk, and a name is never used twice in one run.
-        let up = format!("+{}.{moved}", std::process::id());
-        renameat(&inner, below_name, trash, up.as_str()).during("renameat", || up.clone())?;
-    }
-    match unlinkat(trash, name.as_c_str(), UnlinkatFlags::RemoveDir) {
-        // An entry that the listing missed while the directory shrank: the next round sees it.
-        Ok(()) | Err(Errno::ENOTEMPTY) => Ok(()),
-        Err(errno) => Err(errno).during("unlinkat", || name.to_string_lossy().into_owned()),
-    }
-}
-
-/// False when the entry is a directory.
-fn try_unlink(parent: BorrowedFd<'_>, name: &CStr) -> bulkhead_sys::Result<bool> {
-    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(true),
-        Err(Errno::EISDIR | Errno::EPERM) => Ok(false),
-        Err(errno) => Err(errno).during("unlinkat", || name.to_string_lossy().into_owned()),
-    }
+fn destroy(trash: BorrowedFd<'_>, name: &CStr) -> bulkhead_sys::Result<()> {
+    let number = btrfs::subvolume_of(below(trash, name)?.as_fd())?;
+    btrfs::destroy_subvolume(trash, name)?;
+    btrfs::forget_group(trash, number)
 }
 
 fn names(directory: BorrowedFd<'_>) -> bulkhead_sys::Result<Vec<CString>> {
@@ -220,47 +178,4 @@ fn make_directory(parent: BorrowedFd<'_>, name: &str, bits: u32) -> bulkhead_sys
 
 fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(bits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tree_deeper_than_any_path_and_links_out_of_it_are_deleted_without_following() {
-        let home = tempfile::tempdir().unwrap();
-        let outside = home.path().join("outside");
-        std::fs::write(&outside, "kept").unwrap();
-        let disks = home.path().join("disks");
-        std::fs::create_dir(&disks).unwrap();
-        let store = Disks::open(&disks, nix::unistd::getuid().as_raw()).unwrap();
-        std::fs::create_dir(disks.join("a")).unwrap();
-        std::os::unix::fs::symlink(&outside, disks.join("a/link")).unwrap();
-        let mut at = below(store.directory.as_fd(), "a").unwrap();
-        for depth in 0..2000 {
-            make_directory(at.as_fd(), "deep", 0).unwrap();
-            std::os::unix::fs::symlink(
-                "/",
-                format!("/proc/self/fd/{}/l{depth}", std::os::fd::AsRawFd::as_raw_fd(&at)),
-            )
-            .unwrap();
-            at = below(at.as_fd(), "deep").unwrap();
-        }
-        store.discard("a").unwrap();
-        store.discard("a").unwrap();
-        assert!(store.is_in_trash("a").unwrap());
-        assert!(store.list().unwrap().is_empty());
-        empty_trash(&disks).unwrap();
-        assert!(!store.is_in_trash("a").unwrap());
-        assert_eq!(std::fs::read_to_string(outside).unwrap(), "kept");
-    }
-
-    #[test]
-    fn a_disk_is_never_made_twice() {
-        let home = tempfile::tempdir().unwrap();
-        let store = Disks::open(home.path(), nix::unistd::getuid().as_raw()).unwrap();
-        store.create("b").unwrap();
-        assert!(store.create("b").is_err());
-        assert!(home.path().join("b/upper").is_dir());
-    }
 }

@@ -12,6 +12,9 @@ pub enum Error {
         #[source]
         source: bulkhead_sys::Error,
     },
+    /// The host cannot limit disks.
+    #[error("no volume for disks: {0}")]
+    NoVolume(String),
     /// No image of this name.
     #[error("no image {0}")]
     UnknownImage(String),

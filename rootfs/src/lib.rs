@@ -11,6 +11,7 @@ mod host_image;
 mod idmap;
 mod overlay;
 mod store;
+pub mod volume;
 
 pub use error::{Error, Result};
-pub use store::{Root, Store};
+pub use store::{Root, Store, Wish};

@@ -30,6 +30,21 @@ pub struct Store {
     etc: etc::Place,
 }
 
+/// What a root is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The sandbox.
+    pub id: &'a str,
+    /// Name of the image.
+    pub image: &'a str,
+    /// Host name, for the files of `/etc`.
+    pub hostname: &'a str,
+    /// Who the owners on disk become.
+    pub range: IdRange,
+    /// Size of the disk in bytes.
+    pub disk_bytes: u64,
+}
+
 /// What a launch needs to enter a root: detached mounts, visible to nobody else.
 #[derive(Debug)]
 pub struct Root {
@@ -40,21 +55,21 @@ pub struct Root {
 }
 
 impl Store {
-    /// Opens the store in `<state-dir>/images` and `<state-dir>/sandboxes`, and makes the built-in image if it
-    /// is not there. `neutral` is the id range that everything on disk belongs to; `scratch` a directory of ours
-    /// that nobody else may enter.
+    /// Opens the store of images in `<state-dir>/images` and of disks in `volume`, and makes the built-in image if
+    /// it is not there. `neutral` is the id range that everything on disk belongs to; `scratch` a directory of
+    /// ours that nobody else may enter.
     ///
     /// The calling process must be in a mount namespace of its own.
     ///
     /// # Errors
     /// The first step that failed.
-    pub fn open(state_dir: &Path, scratch: &Path, neutral: IdRange) -> Result<Self> {
+    pub fn open(state_dir: &Path, volume: &Path, scratch: &Path, neutral: IdRange) -> Result<Self> {
         let skeleton = open(&host_image::ensure(&state_dir.join("images"), neutral.base)?)?;
         let nothing = overlay::directory(skeleton.as_fd(), c"mnt")?;
         let passing = Passing::probe(skeleton.as_fd(), scratch)?;
         Ok(Self {
             neutral,
-            disks: Disks::open(&state_dir.join("sandboxes"), neutral.base)?,
+            disks: Disks::open(volume, neutral.base)?,
             skeleton,
             host_usr: open(Path::new("/usr"))?,
             maps: MapCache::default(),
@@ -75,13 +90,14 @@ impl Store {
         }
     }
 
-    /// Makes the disk of a new sandbox and a root from it, with the owners that `range` has.
+    /// Makes the disk of a new sandbox and a root from it.
     ///
     /// # Errors
     /// The first step that failed; the disk may exist then, [`Disks::discard`] takes it away.
-    pub fn prepare(&mut self, id: &str, image: &str, hostname: &str, range: IdRange) -> Result<Root> {
+    pub fn prepare(&mut self, wish: Wish<'_>) -> Result<Root> {
+        let Wish { id, image, hostname, range, disk_bytes } = wish;
         self.resolve(image)?;
-        let disk = self.disks.create(id)?;
+        let disk = self.disks.create(id, disk_bytes)?;
         // Before the overlay: what lies on the disk must not change under it.
         let mut mounts = etc::put(self.etc, hostname, range, &disk)?;
         let maps = self.maps.get(self.neutral, range)?;

@@ -88,7 +88,6 @@ fn layout(state_dir: &Path, run_dir: &Path, gateway: u32) -> Vec<(PathBuf, u32, 
     vec![
         (state_dir.to_owned(), 0o711, 0),
         (state_dir.join("gateway"), 0o700, gateway),
-        (state_dir.join("sandboxes"), 0o700, 0),
         (state_dir.join("images"), 0o700, 0),
         (run_dir.to_owned(), 0o711, 0),
         (run_dir.join("gateway"), 0o700, gateway),

@@ -12,7 +12,7 @@ use crate::identity::Home;
 use crate::ids::AGENT_ID;
 use crate::masks::Masks;
 use crate::record::{Identity, Phase, Record, Records};
-use crate::roots::{Root, Roots};
+use crate::roots::{Root, Roots, Wish};
 use bulkhead_sys::call::exec::namespace;
 use bulkhead_sys::error::Context;
 use bulkhead_sys::op::Op;
@@ -133,8 +133,14 @@ impl InCgroup {
     /// Makes the disk and the root.
     pub(crate) fn root(self, roots: &mut dyn Roots) -> Result<Rooted> {
         let Prepared { record, hostname } = &self.prepared;
-        let range = record.slot.range();
-        let root = roots.prepare(&record.id, &record.image, hostname, range).map_err(Error::Root)?;
+        let wish = Wish {
+            id: &record.id,
+            image: &record.image,
+            hostname,
+            range: record.slot.range(),
+            disk_bytes: record.limits.disk_bytes,
+        };
+        let root = roots.prepare(wish).map_err(Error::Root)?;
         Ok(Rooted { in_cgroup: self, root })
     }
 }

@@ -25,4 +25,4 @@ pub mod server;
 pub use error::{Error, Result};
 pub use ids::NEUTRAL;
 pub use instance::Instance;
-pub use roots::{Root, RootError, Roots};
+pub use roots::{Root, RootError, Roots, Wish};

@@ -162,7 +162,7 @@ mod tests {
             id: SandboxId::parse(&"ab".repeat(15)).unwrap(),
             slot: Slot(7),
             image: "code:latest".into(),
-            limits: Limits { memory_bytes: 64 << 20, cpu_millis: 500, pids: 32, open_files: 1024 },
+            limits: Limits { memory_bytes: 64 << 20, cpu_millis: 500, pids: 32, open_files: 1024, disk_bytes: 64 << 20 },
             launch: 1,
             boot: records.boot().to_owned(),
             phase: Phase::Running(Identity { pid: 5, start_time: 6 }),

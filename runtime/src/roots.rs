@@ -17,6 +17,21 @@ pub struct Root {
     pub mounts: Vec<(CString, OwnedFd)>,
 }
 
+/// What a root is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The sandbox.
+    pub id: &'a SandboxId,
+    /// The image, as [`Roots::resolve`] named it.
+    pub image: &'a str,
+    /// Host name, for the files of `/etc`.
+    pub hostname: &'a str,
+    /// Who the owners on disk become.
+    pub range: IdRange,
+    /// Size of the disk in bytes.
+    pub disk_bytes: u64,
+}
+
 /// A store of images and disks.
 pub trait Roots {
     /// The full name of an image, if there is such an image.
@@ -26,13 +41,7 @@ pub trait Roots {
     ///
     /// # Errors
     /// Whatever failed; [`Self::discard`] takes away what there is of the disk.
-    fn prepare(
-        &mut self,
-        id: &SandboxId,
-        image: &str,
-        hostname: &str,
-        range: IdRange,
-    ) -> Result<Root, RootError>;
+    fn prepare(&mut self, wish: Wish<'_>) -> Result<Root, RootError>;
 
     /// Puts a disk out of reach; a missing one is fine.
     ///

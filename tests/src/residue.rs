@@ -35,10 +35,8 @@ impl Instance {
         };
         lines.extend(self.groups(&of_a_sandbox));
         lines.extend(self.processes());
-        for dir in ["sandboxes", "images/tmp"] {
-            lines.extend(entries(&self.state.join(dir)));
-        }
-        for dir in ["intents", "gateway/agents"] {
+        lines.extend(entries(&self.state.join("images/tmp")));
+        for dir in ["store", "store/.trash", "intents", "gateway/agents"] {
             lines.extend(entries(&self.run.join(dir)));
         }
         lines
@@ -120,7 +118,8 @@ impl Instance {
 
 fn entries(dir: &Path) -> Vec<String> {
     let found = fs::read_dir(dir).into_iter().flatten().flatten();
-    found.map(|entry| format!("entry {}", entry.path().display())).collect()
+    // The trash itself stays; what is in it is listed on its own.
+    found.filter(|entry| entry.file_name() != ".trash").map(|entry| format!("entry {}", entry.path().display())).collect()
 }
 
 /// Open descriptors of a process by what they are: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path, ….

@@ -51,8 +51,12 @@ def loops():
 
 
 def directories(state):
-    """Directories of single sandboxes below the state directory."""
-    return {str(path) for path in pathlib.Path(state, "sandboxes").glob("*")}
+    """Disks of single sandboxes, and what is in the trash."""
+    try:
+        store = pathlib.Path(pathlib.Path(state, "run-dir").read_text().strip(), "store")
+    except OSError:
+        return set()
+    return {str(path) for pattern in ("[!.]*", ".trash/*") for path in store.glob(pattern)}
 
 
 def census(state):

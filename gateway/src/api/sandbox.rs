@@ -93,6 +93,9 @@ pub(crate) struct Limits {
     /// Open files of one process.
     #[serde(rename = "openFiles")]
     open_files: u32,
+    /// Disk, names and other metadata included.
+    #[serde(rename = "diskMiB")]
+    disk_mib: u64,
 }
 
 impl From<&registry::Sandbox> for Sandbox {
@@ -107,7 +110,7 @@ impl From<&registry::Sandbox> for Sandbox {
             image: facts.image.clone(),
             cpu: u64::from(limits.cpu_millis.div_ceil(1000)),
             mem: limits.memory_bytes.div_ceil(MIB),
-            disk_mb: crate::limits::DISK_MIB,
+            disk_mb: limits.disk_bytes.div_ceil(MIB),
             status: status(sandbox.state()),
             created_at: instant(facts.created_us),
             created_by: facts.created_by.clone(),
@@ -122,6 +125,7 @@ impl From<&registry::Sandbox> for Sandbox {
                 cpus: f64::from(limits.cpu_millis) / 1000.0,
                 pids: limits.pids,
                 open_files: limits.open_files,
+                disk_mib: limits.disk_bytes.div_ceil(MIB),
             },
         }
     }
@@ -177,7 +181,7 @@ pub(crate) struct CreateRequest {
 }
 
 /// Ceilings beside and beyond `cpu` and `mem`.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Default, ToSchema)]
 pub(crate) struct LimitsRequest {
     #[schema(rename = "memoryMiB", minimum = 16, maximum = 1_048_576)]
     pub(crate) memory_mib: Option<u64>,
@@ -190,4 +194,7 @@ pub(crate) struct LimitsRequest {
     /// Open files of one process.
     #[schema(rename = "openFiles", minimum = 32, maximum = 16384)]
     pub(crate) open_files: Option<u32>,
+    /// Disk, names and other metadata included.
+    #[schema(rename = "diskMiB", minimum = 8, maximum = 1_048_576, default = 5120)]
+    pub(crate) disk_mib: Option<u64>,
 }

@@ -7,12 +7,14 @@
 //!
 //! Nothing here knows what a sandbox is.
 
+pub mod btrfs;
 pub mod call;
 pub mod caps;
 mod child;
 pub mod error;
 pub mod fd;
 pub mod fsflags;
+pub mod loopdev;
 pub mod net;
 pub mod op;
 pub mod pidfd;

@@ -9,7 +9,7 @@ use crate::sandbox::{AutoSleep, Port, PortProtocol, Settings};
 use crate::service::create::{Answer, Order};
 use crate::store::Store;
 use bulkhead_protocol::Limits;
-use bulkhead_protocol::limits::{DEFAULT_OPEN_FILES, DEFAULT_PIDS, MIB};
+use bulkhead_protocol::limits::{DEFAULT_DISK_BYTES, DEFAULT_OPEN_FILES, DEFAULT_PIDS, MIB};
 use bulkhead_protocol::runtime::MAX_IMAGE_NAME;
 use hyper::StatusCode;
 use std::collections::BTreeSet;
@@ -111,14 +111,14 @@ fn ports(ports: Option<Vec<ApiPort>>, numbers: Option<Vec<u16>>) -> ApiResult<Ve
 }
 
 fn ceilings(cpu: Option<u64>, mem: Option<u64>, request: Option<LimitsRequest>) -> ApiResult<Limits> {
-    let request =
-        request.unwrap_or(LimitsRequest { memory_mib: None, cpus: None, pids: None, open_files: None });
+    let request = request.unwrap_or_default();
     let cpus = u32::try_from(cpu.unwrap_or(*CPU.start())).map_err(|_| refuse("cpu", "is too large"))?;
     let limits = Limits {
         memory_bytes: request.memory_mib.unwrap_or_else(|| mem.unwrap_or(*MEM.start())) * MIB,
         cpu_millis: request.cpus.map_or(cpus * 1000, millis),
         pids: request.pids.unwrap_or(DEFAULT_PIDS),
         open_files: request.open_files.unwrap_or(DEFAULT_OPEN_FILES),
+        disk_bytes: request.disk_mib.map_or(DEFAULT_DISK_BYTES, |mib| mib * MIB),
     };
     // Every part was checked where it was read; this holds the two crates together.
     limits.check().map_err(|out| refuse("limits", format_args!("{} is out of bounds", out.field)))?;

@@ -6,8 +6,8 @@ use crate::input::{Fields, Switch};
 use crate::limits;
 use crate::sandbox::PortProtocol;
 use bulkhead_protocol::limits::{
-    MAX_CPU_MILLIS, MAX_MEMORY_BYTES, MAX_OPEN_FILES, MAX_PIDS, MIB, MIN_CPU_MILLIS, MIN_MEMORY_BYTES,
-    MIN_OPEN_FILES, MIN_PIDS,
+    MAX_CPU_MILLIS, MAX_DISK_BYTES, MAX_MEMORY_BYTES, MAX_OPEN_FILES, MAX_PIDS, MIB, MIN_CPU_MILLIS,
+    MIN_DISK_BYTES, MIN_MEMORY_BYTES, MIN_OPEN_FILES, MIN_PIDS,
 };
 use serde_json::Value;
 
@@ -70,6 +70,7 @@ fn ceilings(mut fields: Fields) -> ApiResult<LimitsRequest> {
         open_files: small(
             fields.whole("openFiles", &(u64::from(MIN_OPEN_FILES)..=u64::from(MAX_OPEN_FILES)))?,
         ),
+        disk_mib: fields.whole("diskMiB", &(MIN_DISK_BYTES / MIB..=MAX_DISK_BYTES / MIB))?,
     };
     // A limit with a typing error must not be no limit.
     match fields.left() {

@@ -15,7 +15,8 @@ fn order(members: &str) -> Result<Order, String> {
 #[test]
 fn what_is_not_asked_for_has_its_default() {
     let order = order("").unwrap();
-    let limits = Limits { memory_bytes: 1024 * MIB, cpu_millis: 1000, pids: 512, open_files: 4096 };
+    let (memory_bytes, disk_bytes) = (1024 * MIB, 5120 * MIB);
+    let limits = Limits { memory_bytes, cpu_millis: 1000, pids: 512, open_files: 4096, disk_bytes };
     assert_eq!(order.settings.limits, limits);
     assert_eq!((order.image.as_str(), order.answer), ("code", Answer::WhenReady));
     assert_eq!(order.settings.auto_sleep, AutoSleep::Off);
@@ -23,9 +24,10 @@ fn what_is_not_asked_for_has_its_default() {
 
 #[test]
 fn limits_go_below_and_beyond_cpu_and_mem() {
-    let members = r#""cpu":2,"mem":2048,"limits":{"memoryMiB":64,"cpus":0.5,"pids":32,"openFiles":128}"#;
+    let members = r#""cpu":2,"mem":2048,"limits":{"memoryMiB":64,"cpus":0.5,"pids":32,"openFiles":128,"diskMiB":64}"#;
     let limits = order(members).unwrap().settings.limits;
-    assert_eq!(limits, Limits { memory_bytes: 64 * MIB, cpu_millis: 500, pids: 32, open_files: 128 });
+    let (memory_bytes, disk_bytes) = (64 * MIB, 64 * MIB);
+    assert_eq!(limits, Limits { memory_bytes, cpu_millis: 500, pids: 32, open_files: 128, disk_bytes });
     let limits = order(r#""limits":{"cpus":16,"memoryMiB":65536}"#).unwrap().settings.limits;
     assert_eq!((limits.cpu_millis, limits.memory_bytes), (16_000, 65_536 * MIB));
 }

@@ -1,0 +1,108 @@
+//! The volume of disks on a real loop device: needs root, as every suite does.
+
+use bulkhead_rootfs::disk::{self, Disks};
+use bulkhead_rootfs::volume;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+const MIB: u64 = 1 << 20;
+
+/// A volume that is unmounted at the end, whatever happened.
+struct Volume {
+    home: tempfile::TempDir,
+    at: PathBuf,
+}
+
+impl Volume {
+    fn open() -> Self {
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let at = volume::open(home.path(), home.path()).expect("a volume (as root, with btrfs-progs)");
+        Self { home, at }
+    }
+
+    fn disks(&self) -> Disks {
+        Disks::open(&self.at, 0).unwrap()
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        volume::close(self.home.path()).unwrap();
+    }
+}
+
+/// Writes until it is refused; how many bytes that took, and the refusal.
+fn fill(file: &Path) -> (u64, std::io::Error) {
+    let mut made = fs::File::create(file).unwrap();
+    let block = vec![7u8; 1 << 20];
+    loop {
+        if let Err(error) = made.write_all(&block) {
+            return (made.metadata().unwrap().len(), error);
+        }
+    }
+}
+
+#[test]
+fn a_disk_ends_where_its_limit_is_and_its_neighbour_does_not_notice() {
+    let volume = Volume::open();
+    let disks = volume.disks();
+    for (id, bytes) in [("small", 32 * MIB), ("large", 64 * MIB)] {
+        disks.create(id, bytes).unwrap();
+    }
+    let (written, error) = fill(&volume.at.join("small/upper/f"));
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+    assert!((24 * MIB..=32 * MIB).contains(&written), "{written}");
+    // What is full can be emptied.
+    fs::remove_file(volume.at.join("small/upper/f")).unwrap();
+    let (written, _) = fill(&volume.at.join("large/upper/f"));
+    assert!((48 * MIB..=64 * MIB).contains(&written), "{written}");
+}
+
+#[test]
+fn files_without_a_byte_count_too() {
+    let volume = Volume::open();
+    volume.disks().create("many", 8 * MIB).unwrap();
+    let upper = volume.at.join("many/upper");
+    let made = (0..200_000).take_while(|n| fs::write(upper.join(format!("{n:0>200}")), "").is_ok()).count();
+    assert!((1000..50_000).contains(&made), "{made} empty files in 8 MiB");
+}
+
+#[test]
+fn a_disk_is_never_made_twice_and_the_trash_is_emptied_with_what_is_in_it() {
+    let volume = Volume::open();
+    let disks = volume.disks();
+    disks.create("b", 32 * MIB).unwrap();
+    assert!(disks.create("b", 32 * MIB).is_err());
+    let mut deep = volume.at.join("b/upper");
+    for _ in 0..200 {
+        deep = deep.join("deeper");
+        fs::create_dir(&deep).unwrap();
+    }
+    assert_eq!(disks.list().unwrap(), ["b"]);
+    disks.discard("b").unwrap();
+    disks.discard("b").unwrap();
+    assert!(disks.list().unwrap().is_empty() && !disks.is_empty().unwrap());
+    disk::empty_trash(&volume.at).unwrap();
+    assert!(disks.is_empty().unwrap());
+}
+
+#[test]
+fn a_volume_that_stands_is_used_again_and_never_attached_twice() {
+    let volume = Volume::open();
+    volume.disks().create("kept", 32 * MIB).unwrap();
+    let again = volume::open(volume.home.path(), volume.home.path()).unwrap();
+    assert_eq!(Disks::open(&again, 0).unwrap().list().unwrap(), ["kept"]);
+    let file = fs::canonicalize(volume.home.path().join(volume::FILE)).unwrap();
+    let behind = |device: &fs::DirEntry| {
+        let backing = fs::read_to_string(device.path().join("loop/backing_file"));
+        backing.is_ok_and(|path| Path::new(path.trim_end()) == file)
+    };
+    let attached = || fs::read_dir("/sys/block").unwrap().flatten().filter(behind).count();
+    assert_eq!(attached(), 1);
+    // After a reboot, so to say.
+    volume::close(volume.home.path()).unwrap();
+    assert_eq!(attached(), 0);
+    let again = volume::open(volume.home.path(), volume.home.path()).unwrap();
+    assert_eq!(Disks::open(&again, 0).unwrap().list().unwrap(), ["kept"]);
+}
