@@ -37,11 +37,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         },
         reaper: server::ReaperCommand {
             program: std::env::current_exe().context("find this program")?,
-            arguments: vec![
-                "reaper".to_owned(),
-                "--disks".to_owned(),
-                volume.display().to_string(),
-            ],
+            arguments: vec!["reaper".to_owned(), "--disks".to_owned(), volume.display().to_string()],
         },
     };
     server::run(instance, Box::new(roots), config).map_err(refused)?;

@@ -1,15 +1,15 @@
 //! What the command line decides for a gateway. Holds no policy: every other number is in `limits`.
 
-use std::net::SocketAddr;
+use crate::endpoint::Endpoint;
 use std::path::PathBuf;
 
 /// Settings of one gateway process.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Endpoint,
     /// Where Prometheus connects; `None` is nowhere.
-    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<Endpoint>,
     /// The instance's state directory; `gateway/` in it is ours, and so is the file `api-key`.
     pub state_dir: PathBuf,
     /// The instance's run directory; `gateway/` in it is ours.

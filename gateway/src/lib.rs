@@ -12,6 +12,7 @@ mod app;
 mod auth;
 mod config;
 mod dirs;
+mod endpoint;
 mod error;
 mod ids;
 mod input;
@@ -33,6 +34,7 @@ mod store;
 mod ws;
 
 pub use config::Config;
+pub use endpoint::Endpoint;
 pub use error::Error;
 pub use start::run;
 pub use store::StoreError;

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::dirs::Directory;
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::ids;
 use crate::input::BodyBudget;
 use crate::limits;
@@ -28,11 +28,9 @@ use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc::UnboundedReceiver, watch};
 use tokio::time::Instant;
@@ -96,7 +94,8 @@ async fn serve(
     closing: watch::Receiver<Phase>,
 ) -> Result<(), Error> {
     let app = build(&config).await?;
-    let listener = listen(config.listen).await?;
+    let address = config.listen.address();
+    let listener = config.listen.listen()?;
     let admin = admin::bind(&config.run_dir.join("gateway"))?;
     let accept_admin = admin::accept(Arc::clone(&app), admin, closing.clone());
     let numbers = Arc::new(Numbers::new(ids::characters::<10>()?));
@@ -104,11 +103,11 @@ async fn serve(
     let accept_api = connections.accept(listener, &app.metrics, api);
     let scraped = Connections::new(closing);
     let accept_metrics = async {
-        let Some(address) = config.metrics_listen else { return Ok(()) };
-        scraped.accept(listen(address).await?, &app.metrics, Scrape { app: Arc::clone(&app) }).await;
+        let Some(endpoint) = config.metrics_listen else { return Ok(()) };
+        scraped.accept(endpoint.listen()?, &app.metrics, Scrape { app: Arc::clone(&app) }).await;
         Ok::<_, Error>(())
     };
-    tracing::info!(address = %config.listen, "serving");
+    tracing::info!(%address, "serving");
     let ((), (), metrics) = tokio::join!(accept_admin, accept_api, accept_metrics);
     metrics
 }
@@ -161,21 +160,6 @@ async fn first_connection(config: &Config, notices: &mut UnboundedReceiver<Notic
     match first {
         Ok(Some(Notice::Connected | Notice::Died { .. })) => Ok(()),
         Ok(None) | Err(_) => Err(Error::NoRuntime { path: config.run_dir.join("runtime.sock") }),
-    }
-}
-
-/// An old gateway may still be closing.
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let end = Instant::now() + limits::START_PATIENCE;
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
-            Err(source) if Instant::now() >= end || source.kind() != std::io::ErrorKind::AddrInUse => {
-                return Err(Error::Listen { address, source });
-            }
-            Err(error) => tracing::debug!(error = chain(&error), "the port is taken"),
-        }
-        tokio::time::sleep(limits::START_PAUSE).await;
     }
 }
 

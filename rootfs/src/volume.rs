@@ -42,9 +42,9 @@ pub fn open(state_dir: &Path, run_dir: &Path) -> Result<PathBuf> {
     let (file, place) = (state_dir.join(FILE), run_dir.join(MOUNT));
     match fs::create_dir(&place) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => made
-            .during("mkdir", || place.display().to_string())
-            .doing("make the mount point of the disks")?,
+        made => {
+            made.during("mkdir", || place.display().to_string()).doing("make the mount point of the disks")?
+        }
     }
     if !is_mounted(&place)? {
         if !file.exists() {
@@ -72,8 +72,9 @@ pub fn close(run_dir: &Path) -> Result<()> {
 }
 
 fn is_mounted(place: &Path) -> Result<bool> {
-    let found =
-        statfs(place).during("statfs", || place.display().to_string()).doing("look at the volume of disks")?;
+    let found = statfs(place)
+        .during("statfs", || place.display().to_string())
+        .doing("look at the volume of disks")?;
     if found.filesystem_type() != BTRFS_SUPER_MAGIC {
         return Ok(false);
     }
@@ -139,8 +140,9 @@ fn size_for(file: &Path) -> Result<u64> {
 fn mount_at(file: &Path, place: &Path) -> Result<()> {
     let label = || file.display().to_string();
     let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let opened =
-        nix::fcntl::open(file, flags, Mode::empty()).during("open", label).doing("open the volume of disks")?;
+    let opened = nix::fcntl::open(file, flags, Mode::empty())
+        .during("open", label)
+        .doing("open the volume of disks")?;
     let (device, _held) = match attached_device(file)? {
         Some(device) => (device, None),
         None => {
@@ -162,9 +164,8 @@ fn attached_device(file: &Path) -> Result<Option<PathBuf>> {
     let wanted = fs::canonicalize(file)
         .during("realpath", || file.display().to_string())
         .doing("open the volume of disks")?;
-    let devices = fs::read_dir("/sys/block")
-        .during("open", || "/sys/block".into())
-        .doing("list the loop devices")?;
+    let devices =
+        fs::read_dir("/sys/block").during("open", || "/sys/block".into()).doing("list the loop devices")?;
     for device in devices.flatten() {
         let backing = fs::read_to_string(device.path().join("loop/backing_file"));
         if backing.is_ok_and(|path| Path::new(path.trim_end()) == wanted) {

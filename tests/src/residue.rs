@@ -119,7 +119,10 @@ impl Instance {
 fn entries(dir: &Path) -> Vec<String> {
     let found = fs::read_dir(dir).into_iter().flatten().flatten();
     // The trash itself stays; what is in it is listed on its own.
-    found.filter(|entry| entry.file_name() != ".trash").map(|entry| format!("entry {}", entry.path().display())).collect()
+    found
+        .filter(|entry| entry.file_name() != ".trash")
+        .map(|entry| format!("entry {}", entry.path().display()))
+        .collect()
 }
 
 /// Open descriptors of a process by what they are: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path, ….

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn facts(org: &str) -> Facts {
-    let limits = Limits { memory_bytes: 64 << 20, cpu_millis: 500, pids: 32, open_files: 64, disk_bytes: 64 << 20 };
+    let limits =
+        Limits { memory_bytes: 64 << 20, cpu_millis: 500, pids: 32, open_files: 64, disk_bytes: 64 << 20 };
     Facts {
         id: SandboxId::parse(&"a".repeat(30)).unwrap(),
         org: org.to_owned(),

@@ -15,7 +15,13 @@ fn row(id: char) -> Row {
             name: "box".to_owned(),
             image: "code:latest".to_owned(),
             settings: Settings {
-                limits: Limits { memory_bytes: 1 << 30, cpu_millis: 1000, pids: 512, open_files: 4096, disk_bytes: 1 << 30 },
+                limits: Limits {
+                    memory_bytes: 1 << 30,
+                    cpu_millis: 1000,
+                    pids: 512,
+                    open_files: 4096,
+                    disk_bytes: 1 << 30,
+                },
                 env: BTreeMap::from([("A".to_owned(), "b\n".to_owned())]),
                 labels: BTreeMap::new(),
                 ports: vec![Port { protocol: PortProtocol::Tcp, number: 80 }],

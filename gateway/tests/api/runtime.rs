@@ -122,8 +122,13 @@ impl FakeRuntime {
 
     /// Puts a sandbox there that no gateway asked for.
     pub(crate) fn plant(&self, id: &str) {
-        let limits =
-            bulkhead_protocol::Limits { memory_bytes: 1 << 30, cpu_millis: 1000, pids: 64, open_files: 64, disk_bytes: 64 << 20 };
+        let limits = bulkhead_protocol::Limits {
+            memory_bytes: 1 << 30,
+            cpu_millis: 1000,
+            pids: 64,
+            open_files: 64,
+            disk_bytes: 64 << 20,
+        };
         let id = SandboxId::parse(id).unwrap();
         let spec = CreateSandbox { id, image: "code:latest".to_owned(), limits, hostname: "x".to_owned() };
         assert_eq!(self.answer(Call::Create(spec)), Reply::Created { launch: 1 });

@@ -2,7 +2,7 @@
 
 use crate::client::{Answer, Client};
 use crate::runtime::FakeRuntime;
-use bulkhead_gateway::Config;
+use bulkhead_gateway::{Config, Endpoint};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ fn gateway_process() {
     let (state_dir, run_dir) = (PathBuf::from(&dir).join("state"), PathBuf::from(&dir).join("run"));
     tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
     let (listen, metrics) = listen.split_once(' ').unwrap();
-    let (listen, metrics_listen) = (listen.parse().unwrap(), Some(metrics.parse().unwrap()));
+    let bind = |address: &str| Endpoint::bind(address.parse().unwrap()).unwrap();
+    let (listen, metrics_listen) = (bind(listen), Some(bind(metrics)));
     bulkhead_gateway::run(Config { listen, metrics_listen, state_dir, run_dir }).unwrap();
 }
 

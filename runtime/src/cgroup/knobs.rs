@@ -66,7 +66,13 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(kind: Kind, expected: &Expect) {
-        let limits = Limits { memory_bytes: 64 << 20, cpu_millis: 500, pids: 32, open_files: 1024, disk_bytes: 64 << 20 };
+        let limits = Limits {
+            memory_bytes: 64 << 20,
+            cpu_millis: 500,
+            pids: 32,
+            open_files: 1024,
+            disk_bytes: 64 << 20,
+        };
         let text: Vec<_> = of(&limits, kind)
             .iter()
             .map(|k| format!("{} {} = {}\n", k.controller, k.file, k.value))

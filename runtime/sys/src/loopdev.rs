@@ -68,8 +68,8 @@ pub fn attach(file: BorrowedFd<'_>) -> Result<LoopDevice> {
         let number = Errno::result(unsafe { libc::ioctl(control.as_raw_fd(), GET_FREE) })
             .during("ioctl", || "LOOP_CTL_GET_FREE".into())?;
         let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = nix::fcntl::open(&path, flags, Mode::empty())
-            .during("open", || path.display().to_string())?;
+        let device =
+            nix::fcntl::open(&path, flags, Mode::empty()).during("open", || path.display().to_string())?;
         match configure(&device, file, AUTOCLEAR | DIRECT_IO) {
             Ok(()) => return Ok(LoopDevice { path, _device: device }),
             Err(Errno::EBUSY) => {}

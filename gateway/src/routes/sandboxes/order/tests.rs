@@ -24,7 +24,8 @@ fn what_is_not_asked_for_has_its_default() {
 
 #[test]
 fn limits_go_below_and_beyond_cpu_and_mem() {
-    let members = r#""cpu":2,"mem":2048,"limits":{"memoryMiB":64,"cpus":0.5,"pids":32,"openFiles":128,"diskMiB":64}"#;
+    let members =
+        r#""cpu":2,"mem":2048,"limits":{"memoryMiB":64,"cpus":0.5,"pids":32,"openFiles":128,"diskMiB":64}"#;
     let limits = order(members).unwrap().settings.limits;
     let (memory_bytes, disk_bytes) = (64 * MIB, 64 * MIB);
     assert_eq!(limits, Limits { memory_bytes, cpu_millis: 500, pids: 32, open_files: 128, disk_bytes });
