@@ -3,6 +3,7 @@
 //! Runs before there is a runtime or a request. Whatever fails here ends the agent: it never serves half set up.
 
 use crate::execution::Rules;
+use crate::vitals;
 use bulkhead_protocol::agent;
 use bulkhead_sys::call::process::{self, CapSets, Dumpable};
 use bulkhead_sys::error::Context;
@@ -23,6 +24,8 @@ pub(crate) struct Boot {
     pub(crate) cgroup: OwnedFd,
     /// The file with the sandbox's `oom_kill` line.
     pub(crate) oom: OwnedFd,
+    /// The sandbox's counters of memory and what is made of them.
+    pub(crate) vitals: vitals::Files,
     /// How often this sandbox was launched, from 1.
     pub(crate) launch: u64,
     /// What is the same for every command.
@@ -50,12 +53,20 @@ pub(crate) fn take() -> Result<Boot, BootError> {
     let listener = UnixListener::from(fd::inherited(agent::LISTEN_FD)?);
     let cgroup = fd::inherited(agent::CGROUP_FD)?;
     let oom = fd::inherited(agent::OOM_FD)?;
+    let vitals = vitals::Files {
+        total: number(agent::MEMORY_ENV)?,
+        usage: fd::inherited(agent::MEMORY_USAGE_FD)?,
+        stat: fd::inherited(agent::MEMORY_STAT_FD)?,
+        meminfo: fd::inherited(agent::MEMINFO_FD)?,
+        current: fd::inherited(agent::MEMORY_CURRENT_FD)?,
+    };
     listener.set_nonblocking(true).map_err(BootError::Listener)?;
     give_up_capabilities()?;
     Ok(Boot {
         listener,
         cgroup,
         oom,
+        vitals,
         launch: number(agent::LAUNCH_ENV)?,
         rules: Rules {
             open_files: number(agent::OPEN_FILES_ENV)?,

@@ -43,6 +43,7 @@ pub(crate) use spawn::Rules;
 pub(crate) use terminal::is_valid;
 
 use crate::slots::{Slot, Slots};
+use crate::vitals::Vitals;
 use bulkhead_protocol::agent::{
     ExecutionSpec, HANDLE_COUNTER_BITS, Hold, IdempotencyKey, MAX_EXECUTIONS, StartFailure, StartFailureKind,
     Started,
@@ -73,6 +74,7 @@ const MAX_TERMINAL_CLIENTS: usize = MAX_EXECUTIONS;
 pub(crate) struct Executions {
     group: Rc<OwnedFd>,
     oom: Rc<OomCounter>,
+    vitals: Rc<Vitals>,
     rules: Rules,
     launch: u64,
     counter: Cell<u64>,
@@ -97,10 +99,11 @@ pub(crate) enum Start {
 
 impl Executions {
     /// None yet. `group` is the sandbox's cgroup directory, `oom` the file with its `oom_kill` line.
-    pub(crate) fn new(group: OwnedFd, oom: OwnedFd, launch: u64, rules: Rules) -> Self {
+    pub(crate) fn new(group: OwnedFd, oom: OwnedFd, vitals: Rc<Vitals>, launch: u64, rules: Rules) -> Self {
         Self {
             group: Rc::new(group),
             oom: Rc::new(OomCounter::new(oom)),
+            vitals,
             rules,
             launch,
             counter: Cell::new(0),
@@ -136,6 +139,7 @@ impl Executions {
         let slots = slots.ok_or(refused(StartFailureKind::ExecutionLimit))?;
         let counter = self.next().ok_or(refused(StartFailureKind::ExecutionLimit))?;
         let oom_before = self.oom.read();
+        self.vitals.keep(&self.running);
         let leaf = Leaf::make(&self.group, counter).map_err(|error| spawn::failure_of_call(&error))?;
         let (started, timeout) = (Instant::now(), command.timeout);
         let running = spawn::start(&self.rules, command, leaf, self.scratch.clone()).await?;

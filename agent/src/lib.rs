@@ -16,6 +16,7 @@ mod inner;
 mod routes;
 mod server;
 mod slots;
+mod vitals;
 mod watch;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use crate::execution::Executions;
 use crate::inner;
 use crate::routes;
 use crate::slots::{Slot, Slots};
+use crate::vitals::Vitals;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -45,9 +46,9 @@ impl Listener for tokio::net::UnixListener {
 /// Serves until the inner init ends, which ends the sandbox.
 pub(crate) async fn run(boot: Boot) -> Result<(), BootError> {
     let init = inner::find()?;
-    let Boot { listener, cgroup, oom, launch, rules } = boot;
+    let Boot { listener, cgroup, oom, vitals, launch, rules } = boot;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(BootError::Listener)?;
-    let executions = Rc::new(Executions::new(cgroup, oom, launch, rules));
+    let executions = Rc::new(Executions::new(cgroup, oom, Vitals::new(vitals), launch, rules));
     tokio::select! {
         ended = init.ended() => ended.map_err(BootError::Init),
         never = accept_all(&listener, &executions) => match never {},

@@ -28,6 +28,11 @@ impl Slots {
         self.taken.set(self.taken.get() + 1);
         Some(Slot(Rc::clone(&self.taken)))
     }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.get()
+    }
 }
 
 impl Drop for Slot {

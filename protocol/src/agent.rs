@@ -45,6 +45,20 @@ pub const LISTEN_FD: i32 = 3;
 pub const CGROUP_FD: i32 = 4;
 /// A file with an `oom_kill N` line that counts for the whole sandbox, read-only.
 pub const OOM_FD: i32 = 5;
+/// What the sandbox's memory cgroup counts in all, read-only.
+pub const MEMORY_USAGE_FD: i32 = 6;
+/// Its `memory.stat`, read-only.
+pub const MEMORY_STAT_FD: i32 = 7;
+/// What the sandbox reads as `/proc/meminfo`, write-only.
+pub const MEMINFO_FD: i32 = 8;
+/// What the sandbox reads as `/sys/fs/cgroup/memory.current`, write-only.
+pub const MEMORY_CURRENT_FD: i32 = 9;
+/// The last of the agent's descriptors; everything above ends with its exec.
+pub const LAST_FD: i32 = MEMORY_CURRENT_FD;
+/// Names of cgroup leaves are the numbers below this one, used again once a leaf is gone.
+pub const LEAVES: usize = MAX_EXECUTIONS + 72;
+/// Environment variable that carries the tenant's memory in bytes.
+pub const MEMORY_ENV: &str = "BULKHEAD_MEMORY";
 /// Environment variable that carries the launch number, from 1.
 pub const LAUNCH_ENV: &str = "BULKHEAD_LAUNCH";
 /// Environment variable that carries `RLIMIT_NOFILE` of commands.

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod meminfo;
 pub mod runtime;
 
 pub use id::SandboxId;

@@ -182,6 +182,38 @@ impl Group {
     }
 }
 
+/// The cgroup files from which a sandbox's own view of its memory is made, for reading.
+#[derive(Debug)]
+pub(crate) struct MemoryFiles {
+    pub(crate) usage: OwnedFd,
+    pub(crate) stat: OwnedFd,
+}
+
+impl Group {
+    pub(crate) fn memory_files(&self) -> Result<MemoryFiles> {
+        let memory = self.v1.iter().find(|(controller, _)| *controller == "memory");
+        let (directory, usage) = match memory {
+            Some((_, directory)) => (directory, "memory.usage_in_bytes"),
+            None => (&self.unified, "memory.current"),
+        };
+        let read = |name| open(directory.as_fd(), name, OFlag::O_RDONLY).doing("open a counter of memory");
+        Ok(MemoryFiles { usage: read(usage)?, stat: read("memory.stat")? })
+    }
+
+    /// A read-only, detached mount of the sandbox's own directory. What counts is its type in the mount table: by it
+    /// a JVM knows where to look; it is covered by the files of `view`.
+    pub(crate) fn mount_for_show(&self) -> Result<OwnedFd> {
+        let mount = mount::open_tree(self.unified.as_fd(), c"", mount::Depth::One)
+            .during("open_tree", || "cgroup".into())
+            .doing("show a cgroup")?;
+        let attributes = mount::attr::RDONLY | mount::attr::NOSUID | mount::attr::NODEV | mount::attr::NOEXEC;
+        mount::set_attributes(mount.as_fd(), attributes, 0, None, mount::Depth::One)
+            .during("mount_setattr", || "cgroup".into())
+            .doing("show a cgroup")?;
+        Ok(mount)
+    }
+}
+
 fn instance_directory(hierarchy: &std::path::Path, instance: &str) -> bulkhead_sys::Result<OwnedFd> {
     let parent = nix::fcntl::open(hierarchy, DIRECTORY, Mode::empty())
         .during("open", || hierarchy.display().to_string())?;

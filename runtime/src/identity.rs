@@ -8,7 +8,7 @@
 use crate::error::{Doing, Result};
 use bulkhead_sys::call::process::{self, CapSets, Ids};
 use bulkhead_sys::error::Context;
-use bulkhead_sys::{caps, net};
+use bulkhead_sys::{caps, net, timens};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::os::fd::OwnedFd;
@@ -17,6 +17,8 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(crate) struct Home {
     network: OwnedFd,
+    /// `None` on a kernel without time namespaces: there a sandbox sees the uptime of the host.
+    time: Option<OwnedFd>,
     /// The supervisor that this process dies with, where it has one.
     supervisor: Option<Pid>,
 }
@@ -27,7 +29,8 @@ impl Home {
             .during("prctl", || "PR_GET_PDEATHSIG".into())
             .doing("remember the supervisor")?;
         let network = net::current().doing("remember the network namespace")?;
-        Ok(Self { network, supervisor: signal.map(|_| nix::unistd::getppid()) })
+        let time = timens::current().doing("remember the time namespace")?;
+        Ok(Self { network, time, supervisor: signal.map(|_| nix::unistd::getppid()) })
     }
 
     /// Runs `clone` inside a new network namespace and as `base`, able to enter any cgroup and nothing more.
@@ -35,10 +38,11 @@ impl Home {
     /// # Aborts
     /// When this process cannot become itself again: it would go on as somebody else.
     pub(crate) fn away<T>(&self, base: u32, clone: impl FnOnce() -> Result<T>) -> Result<T> {
-        let done = enter_new_network().and_then(|()| as_user(base, clone));
+        let done = enter_new_network().and_then(|()| self.begin_time()).and_then(|()| as_user(base, clone));
         self.stay_with_supervisor();
-        if let Err(error) = net::enter(&self.network) {
-            tracing::error!("cannot return to the network namespace: {}", crate::error::chain(&error));
+        let time = self.time.as_ref().map_or(Ok(()), timens::enter);
+        if let Err(error) = net::enter(&self.network).and(time) {
+            tracing::error!("cannot return to the host's namespaces: {}", crate::error::chain(&error));
             std::process::abort();
         }
         done
@@ -46,6 +50,13 @@ impl Home {
 }
 
 impl Home {
+    fn begin_time(&self) -> Result<()> {
+        if self.time.is_none() {
+            return Ok(());
+        }
+        timens::begin_for_children().doing("make a time namespace")
+    }
+
     /// A change of credentials takes the parent death signal away; a supervisor that died meanwhile is noticed
     /// here.
     fn stay_with_supervisor(&self) {

@@ -11,8 +11,10 @@ use crate::error::{Doing, Error, Result};
 use crate::identity::Home;
 use crate::ids::AGENT_ID;
 use crate::masks::Masks;
+use crate::processors::Host;
 use crate::record::{Identity, Phase, Record, Records};
 use crate::roots::{Root, Roots, Wish};
+use crate::view::View;
 use bulkhead_sys::call::exec::namespace;
 use bulkhead_sys::error::Context;
 use bulkhead_sys::op::Op;
@@ -33,6 +35,8 @@ pub(crate) struct Launcher {
     agent: OwnedFd,
     dev: Template,
     masks: Masks,
+    view: View,
+    pub(crate) host: Host,
     filter: Vec<libc::sock_filter>,
     home: Home,
     open_files: u64,
@@ -52,6 +56,8 @@ impl Launcher {
                 .doing("seal the agent")?,
             dev: Template::make(&place)?,
             masks: Masks::for_this_host(),
+            view: View::make(mounts)?,
+            host: Host::read()?,
             filter: compile(Profile::Agent),
             home: Home::remember()?,
             open_files: limit
@@ -154,9 +160,19 @@ impl Rooted {
         let high = |fd: &OwnedFd| fd::high(fd).doing("move a descriptor out of the way");
         let group = &in_cgroup.group;
         let tasks = group.task_files()?;
-        let cgroup = high(&group.agent_handle(range.base + AGENT_ID)?)?;
-        let oom = high(&group.oom_counter()?)?;
-        let listener = high(listener)?;
+        let processors = launcher.host.these(&record.processors);
+        let view = launcher.view.of(&record.limits, &processors)?;
+        let shown = group.mount_for_show()?;
+        let memory = group.memory_files()?;
+        let descriptors = [
+            high(listener)?,
+            high(&group.agent_handle(range.base + AGENT_ID)?)?,
+            high(&group.oom_counter()?)?,
+            high(&memory.usage)?,
+            high(&memory.stat)?,
+            high(&view.meminfo)?,
+            high(&view.memory_current)?,
+        ];
         let dev = launcher.dev.copy()?;
         let (wait, go) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during("pipe2", String::new).doing("clone")?;
@@ -170,7 +186,10 @@ impl Rooted {
             tasks: tasks.iter().map(AsFd::as_fd).collect(),
             root: &root,
             dev: dev.as_fd(),
-            descriptors: [listener.as_fd(), cgroup.as_fd(), oom.as_fd()],
+            view: &view,
+            shown: shown.as_fd(),
+            processors: processors.set(),
+            descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
         };
         let ops = order::steps(&inputs);
         let steps = Steps::of(&ops);

@@ -16,11 +16,13 @@ mod ids;
 mod instance;
 mod launch;
 mod masks;
+mod processors;
 pub mod purge;
 mod record;
 mod roots;
 mod sandbox;
 pub mod server;
+mod view;
 
 pub use error::{Error, Result};
 pub use ids::NEUTRAL;

@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Files that tell of the host: hardware, neighbours, kernel layout.
-const FILES: [&str; 42] = [
+const FILES: [&str; 41] = [
     "buddyinfo",
-    "cgroups",
     "cmdline",
     "config.gz",
     "consoles",

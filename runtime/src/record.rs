@@ -19,6 +19,8 @@ pub(crate) struct Record {
     pub(crate) slot: Slot,
     pub(crate) image: String,
     pub(crate) limits: Limits,
+    /// Numbers of the processors that it runs on.
+    pub(crate) processors: Vec<usize>,
     /// Counts the launches of this sandbox, from 1.
     pub(crate) launch: u32,
     /// Which boot of the host this was written in.
@@ -169,6 +171,7 @@ mod tests {
                 open_files: 1024,
                 disk_bytes: 64 << 20,
             },
+            processors: vec![0],
             launch: 1,
             boot: records.boot().to_owned(),
             phase: Phase::Running(Identity { pid: 5, start_time: 6 }),

@@ -5,6 +5,7 @@
 //! birth. Killing needs no new process, so a full process limit cannot stop it.
 
 use crate::watch::watch;
+use bulkhead_protocol::agent::LEAVES;
 use bulkhead_sys::error::{Context, Error};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -39,14 +40,19 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// Makes the leaf number `counter` in the sandbox's group.
+    /// Makes a leaf in the sandbox's group for the execution number `counter`. Its name is one of the few that the
+    /// sandbox's view of `/sys/fs/cgroup` knows.
     ///
     /// # Errors
     /// As mkdirat(2) and openat(2); `EAGAIN` when the sandbox may have no more leaves.
     pub(crate) fn make(group: &Rc<OwnedFd>, counter: u64) -> Result<Self, Error> {
-        let name = counter.to_string();
         let mode = Mode::from_bits_truncate(0o700);
-        nix::sys::stat::mkdirat(group.as_fd(), name.as_str(), mode).during("mkdirat", || name.clone())?;
+        let free = |name: &String| nix::sys::stat::mkdirat(group.as_fd(), name.as_str(), mode);
+        let names = (0..LEAVES as u64).map(|more| ((counter + more) % LEAVES as u64).to_string());
+        // A name that is taken belongs to a leaf that something still lives in.
+        let made = names.map(|name| (free(&name), name)).find(|(made, _)| *made != Err(Errno::EEXIST));
+        let (made, name) = made.unwrap_or((Err(Errno::EAGAIN), String::new()));
+        made.during("mkdirat", || name.clone())?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let directory = nix::fcntl::openat(group.as_fd(), name.as_str(), flags, Mode::empty())
             .during("openat", || name.clone())?;

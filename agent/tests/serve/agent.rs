@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests: what fails here fails the test")]
 
 use bulkhead_protocol::agent::{
-    CGROUP_FD, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAUNCH_ENV, LISTEN_FD, OOM_FD, OPEN_FILES_ENV,
-    StartFailure, StartFailureKind,
+    CGROUP_FD, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAST_FD, LAUNCH_ENV, LISTEN_FD, MEMINFO_FD,
+    MEMORY_CURRENT_FD, MEMORY_ENV, MEMORY_STAT_FD, MEMORY_USAGE_FD, OOM_FD, OPEN_FILES_ENV, StartFailure,
+    StartFailureKind,
 };
 use bulkhead_protocol::frame::{Decoder, FrameType};
 use bulkhead_sys::call::exec::{Strings, namespace};
@@ -264,6 +265,13 @@ fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
     let listener = fd::high(&UnixListener::bind(socket).unwrap()).unwrap();
     let directory = fd::high(&File::open(group).unwrap()).unwrap();
     let counter = fd::high(&File::open(oom).unwrap()).unwrap();
+    let files =
+        [("usage", "4194304\n"), ("stat", "inactive_file 1048576\n"), ("meminfo", ""), ("current", "")];
+    let files = files.map(|(name, text)| {
+        let path = socket.with_file_name(name);
+        std::fs::write(&path, text).unwrap();
+        fd::high(&File::options().read(true).write(true).open(path).unwrap()).unwrap()
+    });
     let null = fd::high(&File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
     let program = fd::high(&File::open(env!("CARGO_BIN_EXE_bulkhead-agent")).unwrap()).unwrap();
     for owned in [group, &group.join("cgroup.procs")] {
@@ -273,7 +281,11 @@ fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
     let execute = |mode: &str| Op::ExecuteFile {
         file: program.as_fd(),
         argv: Strings::new(vec![text("bulkhead-agent"), text(mode)]),
-        envp: Strings::new(vec![text(&format!("{LAUNCH_ENV}=1")), text(&format!("{OPEN_FILES_ENV}=512"))]),
+        envp: Strings::new(
+            [(LAUNCH_ENV, 1), (OPEN_FILES_ENV, 512), (MEMORY_ENV, 64 << 20)]
+                .map(|(name, value)| text(&format!("{name}={value}")))
+                .to_vec(),
+        ),
     };
     let filter = compile(Profile::Agent);
     let ids = Ids::all(AGENT_ID);
@@ -286,7 +298,11 @@ fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
         Op::Place(listener.as_fd(), LISTEN_FD),
         Op::Place(directory.as_fd(), CGROUP_FD),
         Op::Place(counter.as_fd(), OOM_FD),
-        Op::CloseOnExecFrom(OOM_FD + 1),
+        Op::Place(files[0].as_fd(), MEMORY_USAGE_FD),
+        Op::Place(files[1].as_fd(), MEMORY_STAT_FD),
+        Op::Place(files[2].as_fd(), MEMINFO_FD),
+        Op::Place(files[3].as_fd(), MEMORY_CURRENT_FD),
+        Op::CloseOnExecFrom(LAST_FD + 1),
         Op::ChangeDirectory(text("/")),
         Op::KeepCapabilities,
         Op::SetIds(ids, ids),

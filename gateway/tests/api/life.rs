@@ -23,7 +23,8 @@ fn a_sandbox_lives_and_ends() {
     assert_eq!((data["cpu"].clone(), data["mem"].clone()), (json!(1), json!(64)));
     assert_eq!(data["image"], "code:latest");
     assert_eq!(data["ports"], json!([{"protocol": "http", "port": 8080}]));
-    assert_eq!(data["limits"], json!({"cpus": 0.5, "memoryMiB": 64, "pids": 512, "openFiles": 4096}));
+    let limits = json!({"cpus": 0.5, "memoryMiB": 64, "pids": 512, "openFiles": 4096, "diskMiB": 5120});
+    assert_eq!(data["limits"], limits);
     assert!(data.get("envVars").is_none() && data.get("nodeId").is_none());
     let order = &world.runtime.created()[0];
     assert_eq!((order.hostname.as_str(), order.limits.cpu_millis), ("my.box", 500));

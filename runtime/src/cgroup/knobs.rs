@@ -2,13 +2,11 @@
 
 use super::layout::Kind;
 use bulkhead_protocol::Limits;
-use bulkhead_protocol::agent::MAX_EXECUTIONS;
+use bulkhead_protocol::agent::LEAVES;
 use bulkhead_protocol::limits::{AGENT_MEMORY_BYTES, AGENT_PIDS};
 
 /// Length of a period of cpu accounting in microseconds, the kernel's default.
 const PERIOD_US: u64 = 100_000;
-/// Leaves that a sandbox may have beyond its running executions: those whose last process is just ending.
-const SPARE_LEAVES: usize = 72;
 
 /// One write to one file.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub(super) fn of(limits: &Limits, kind: Kind) -> Vec<Knob> {
     let memory = limits.memory_bytes + AGENT_MEMORY_BYTES;
     let pids = u64::from(limits.pids + AGENT_PIDS);
     let quota = u64::from(limits.cpu_millis) * PERIOD_US / 1000;
-    let leaves = u64::try_from(MAX_EXECUTIONS + SPARE_LEAVES).expect("small");
+    let leaves = u64::try_from(LEAVES).expect("small");
     let mut out = vec![
         // Written by root before the directory is given to the agent.
         knob("unified", "cgroup.max.depth", 1),

@@ -6,13 +6,15 @@ use super::Launcher;
 use crate::ids::AGENT_ID;
 use crate::record::Record;
 use crate::roots::Root;
-use bulkhead_protocol::agent::{CGROUP_FD, LAUNCH_ENV, LISTEN_FD, MAX_EXECUTIONS, OOM_FD, OPEN_FILES_ENV};
+use crate::view::{self, OwnView};
+use bulkhead_protocol::agent::{LAST_FD, LAUNCH_ENV, LISTEN_FD, MAX_EXECUTIONS, MEMORY_ENV, OPEN_FILES_ENV};
 use bulkhead_protocol::limits::{AGENT_PIDS, MIB};
 use bulkhead_sys::call::exec::{Strings, namespace};
 use bulkhead_sys::call::mount::attr;
 use bulkhead_sys::call::process::{CapSets, Ids};
 use bulkhead_sys::caps;
 use bulkhead_sys::op::{Missing, Op, Resource};
+use nix::sched::CpuSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -23,7 +25,7 @@ const MAX_SHM: u64 = 64 * MIB;
 /// Open files of the agent itself at least, however few a command may have: pipes and connections.
 const AGENT_OPEN_FILES: u64 = 1024;
 /// First descriptor that ends with the exec.
-const FIRST_CLOSED: i32 = OOM_FD + 1;
+const FIRST_CLOSED: i32 = LAST_FD + 1;
 /// Where the new root stands until it is *the* root. It lies in a private copy of the host's mounts that is gone
 /// a moment later; /proc would not do, since a new proc needs the old one to be visible.
 const OVER: &CStr = c"/usr";
@@ -40,8 +42,13 @@ pub(super) struct Inputs<'a> {
     pub(super) tasks: Vec<BorrowedFd<'a>>,
     pub(super) root: &'a Root,
     pub(super) dev: BorrowedFd<'a>,
-    /// The agent's socket, its cgroup and its counter of out-of-memory kills.
-    pub(super) descriptors: [BorrowedFd<'a>; 3],
+    /// What the sandbox is told about its machine.
+    pub(super) view: &'a OwnView,
+    /// Its cgroup, for the mount table.
+    pub(super) shown: BorrowedFd<'a>,
+    pub(super) processors: CpuSet,
+    /// The agent's descriptors from [`LISTEN_FD`] on, in the order of their numbers.
+    pub(super) descriptors: Vec<BorrowedFd<'a>>,
 }
 
 /// The order. What follows a step relies on it; what can be undone by a capability comes before it is dropped.
@@ -68,7 +75,7 @@ fn wait_for_maps<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
 /// On v1 a process moves itself; only then may the cgroup namespace be made, whose root is where it stands.
 fn enter_limits<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let mut ops: Vec<_> = inputs.tasks.iter().map(|file| Op::Write(*file, b"0")).collect();
-    ops.push(Op::Unshare(namespace::CGROUP));
+    ops.extend([Op::Unshare(namespace::CGROUP), Op::SetAffinity(inputs.processors)]);
     ops
 }
 
@@ -100,7 +107,13 @@ fn build_root<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
     ops.push(memory_files(c"dev/shm", (memory / 4).min(MAX_SHM), attr::NOEXEC));
     ops.push(mount(c"mqueue", c"dev/mqueue", attr::NOSUID | attr::NODEV | attr::NOEXEC, &[]));
     ops.push(memory_files(c"tmp", memory / 4, 0));
-    ops.push(Op::HideDirectory(c"sys".to_owned()));
+    let view = inputs.view;
+    let attach = |mount: BorrowedFd<'a>, at: &str| Op::Attach { mount, at: c_string(at) };
+    ops.push(attach(view.sys.as_fd(), "sys"));
+    ops.push(attach(view.own.as_fd(), view::OWN));
+    // The second covers the first: a JVM finds the type in the mount table and then reads what is on top.
+    ops.push(attach(inputs.shown, "sys/fs/cgroup"));
+    ops.push(attach(view.cgroup.as_fd(), "sys/fs/cgroup"));
     ops
 }
 
@@ -111,6 +124,12 @@ fn init<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
     // Before an agent, which may be hostile, can run.
     ops.extend(lock_user_namespace());
     ops.push(Op::Ready);
+    let over = |directory: &str, name: &str| Op::Bind {
+        from: c_string(&format!("{directory}/{name}")),
+        to: c_string(&format!("proc/{name}")),
+    };
+    ops.extend(view::OWN_OVER_PROC.iter().map(|name| over(view::OWN, name)));
+    ops.extend(view::SHARED_OVER_PROC.iter().map(|name| over(view::SHARED, name)));
     let masks = &inputs.launcher.masks;
     for name in &masks.files {
         ops.push(Op::Bind { from: c"dev/null".to_owned(), to: c_string(&format!("proc/{name}")) });
@@ -187,11 +206,10 @@ fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     ]
 }
 
-/// The agent gets three descriptors beside /dev/null; everything else ends with the exec.
+/// The agent gets seven descriptors beside /dev/null; everything else ends with the exec.
 fn lay_out_descriptors<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let mut ops = standard_streams();
-    let numbers = [LISTEN_FD, CGROUP_FD, OOM_FD];
-    ops.extend(inputs.descriptors.into_iter().zip(numbers).map(|(fd, number)| Op::Place(fd, number)));
+    ops.extend(inputs.descriptors.iter().zip(LISTEN_FD..).map(|(fd, number)| Op::Place(*fd, number)));
     ops.push(Op::CloseOnExecFrom(FIRST_CLOSED));
     ops
 }
@@ -223,6 +241,7 @@ fn execute<'a>(inputs: &Inputs<'a>, role: &CStr) -> Op<'a> {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         format!("{LAUNCH_ENV}={}", inputs.record.launch),
         format!("{OPEN_FILES_ENV}={}", inputs.record.limits.open_files),
+        format!("{MEMORY_ENV}={}", inputs.record.limits.memory_bytes),
     ];
     Op::ExecuteFile {
         file: inputs.launcher.agent.as_fd(),

@@ -11,6 +11,7 @@ use bulkhead_protocol::runtime::{
     Call, CreateSandbox, LIST_PAGE, Life, MAX_HOSTNAME, MAX_IMAGE_NAME, RUNTIME_PROTOCOL, RefusalKind, Reply,
     SandboxStatus,
 };
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Instant;
 
@@ -53,6 +54,7 @@ impl Server {
             slot,
             image: request.image,
             limits: request.limits,
+            processors: self.launcher.host.choose(request.limits.cpu_millis, &self.load()),
             launch: 1,
             boot: self.records.boot().to_owned(),
             phase: Phase::Launching,
@@ -70,6 +72,18 @@ impl Server {
                 self.launch_failed(Failed { record, pidfd: None, error }, waiter);
             }
         }
+    }
+
+    /// What each processor carries, in thousandths: every sandbox spreads evenly over its own.
+    fn load(&self) -> BTreeMap<usize, u64> {
+        let mut load = BTreeMap::new();
+        for record in self.sandboxes.values().map(Sandbox::record) {
+            let share = u64::from(record.limits.cpu_millis) / record.processors.len().max(1) as u64;
+            for number in &record.processors {
+                *load.entry(*number).or_insert(0) += share;
+            }
+        }
+        load
     }
 
     /// The chain of a launch up to the point where its processes go on by themselves.

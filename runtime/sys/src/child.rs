@@ -80,6 +80,7 @@ fn step(op: &Op<'_>, line: Line<'_>) -> Result<(), Errno> {
 fn step_of_walls(op: &Op<'_>) -> Result<(), Errno> {
     match op {
         Op::Unshare(kinds) => unshare(*kinds),
+        Op::SetAffinity(set) => nix::sched::sched_setaffinity(unistd::Pid::from_raw(0), set),
         Op::MakeMountsPrivate => remount(c"/", MsFlags::MS_REC | MsFlags::MS_PRIVATE),
         Op::EnterRoot { root, over } => enter_root(*root, over),
         Op::Attach { mount, at } => attach(*mount, at),

@@ -21,6 +21,7 @@ pub mod pidfd;
 pub mod report;
 pub mod seccomp;
 pub mod spawn;
+pub mod timens;
 pub mod userns;
 
 pub use error::{Error, Result};

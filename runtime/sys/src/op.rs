@@ -31,6 +31,8 @@ pub enum Op<'a> {
     },
     /// Enters new namespaces of these kinds (`call::exec::namespace`).
     Unshare(u64),
+    /// The processors that this process and its children run on.
+    SetAffinity(nix::sched::CpuSet),
     /// All mounts private, so that nothing comes in or goes out.
     MakeMountsPrivate,
     /// User and group ids, no supplementary groups. Needs the maps of the user namespace.
