@@ -13,8 +13,9 @@
 //! ever drops that task: so every process is reaped and every leaf removed, whoever goes away. Requests see an
 //! [`entry`] of the [`registry`]; readers of output hold cursors into a [`link`].
 //!
-//! An attached execution on pipes has one reader, which loses nothing: its journal makes the command wait. All
-//! others have any number, and a journal that forgets. One with an idempotency key goes on without its connection.
+//! An attached execution has one reader, which loses nothing: its journal makes the command wait. That reader is
+//! the connection that started it, or with a terminal the client that sits there. All others have any number, and a
+//! journal that forgets. One with an idempotency key goes on without its connection.
 
 mod drive;
 mod end;
@@ -32,6 +33,7 @@ mod spawn;
 mod spec;
 mod streams;
 mod terminal;
+mod turns;
 mod user;
 
 pub(crate) use entry::{Cannot, Entry};
@@ -60,8 +62,9 @@ use spawn::Running;
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
+use turns::Turns;
 
 /// Leaves at once: of running executions, and of ended ones that left processes behind. Each costs a few
 /// descriptors and a directory; at the limit a new execution is refused and nothing is killed.
@@ -85,7 +88,7 @@ pub(crate) struct Executions {
     scratch: Scratch,
     registry: Rc<Registry>,
     /// Whoever starts with a key: a second request with that key waits here for the first.
-    keyed: Mutex<()>,
+    turns: Turns,
 }
 
 /// A start that worked.
@@ -113,7 +116,7 @@ impl Executions {
             budget: Rc::default(),
             scratch: Scratch::default(),
             registry: Rc::default(),
-            keyed: Mutex::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -123,7 +126,8 @@ impl Executions {
     /// Why the program never ran; nothing of it is left then. Dropping the future has the same effect.
     pub(crate) async fn start(&self, spec: ExecutionSpec) -> Result<Start, StartFailure> {
         let Some(key) = spec.key.clone() else { return self.start_new(spec).await };
-        let turn = self.keyed.lock().await;
+        let lock = self.turns.of(&key.key);
+        let turn = lock.lock().await;
         let start = match self.registry.find_key(&key.key) {
             Some(entry) => join(&entry, &key, spec.hold),
             None => self.start_new(spec).await,
@@ -153,8 +157,8 @@ impl Executions {
         let Running { leaf, main, streams } = running;
         let leaf = Rc::new(leaf);
         let (detached, hold) = (about.is_detached(), about.hold());
-        let shared = about.is_shared();
-        let keep = if shared { Keep::Newest } else { Keep::UntilRead };
+        let shows = about.shows();
+        let keep = if detached { Keep::Newest } else { Keep::UntilRead };
         let link = Rc::new(Link::new(Journal::new(keep, Rc::clone(&self.budget))));
         let (sender, receiver) = oneshot::channel();
         let holder = if detached { Holder::Nobody } else { Holder::Connection(receiver) };
@@ -178,7 +182,7 @@ impl Executions {
         match hold {
             Hold::Detached => Start::Detached(started),
             Hold::Attached => {
-                let output = Output::new(link, Wants::Output, 0).with_start(started);
+                let output = Output::new(link, shows, 0).with_start(started);
                 Start::Attached(if detached { output } else { output.with_hold(sender) })
             }
         }
@@ -223,7 +227,8 @@ fn join(entry: &Entry, key: &IdempotencyKey, hold: Hold) -> Result<Start, StartF
     Ok(match hold {
         Hold::Detached => Start::Detached(started),
         Hold::Attached => {
-            Start::Attached(Output::new(Rc::clone(&entry.link), Wants::Output, 0).with_start(started))
+            let shows = entry.about().shows();
+            Start::Attached(Output::new(Rc::clone(&entry.link), shows, 0).with_start(started))
         }
     })
 }

@@ -22,7 +22,7 @@ pub(crate) use terminal::{Heard, Listen, Owner, Terminal};
 use crate::dirs::Directory;
 use crate::limits;
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::agent::{AGENT_PROTOCOL, Ended, HELLO_PATH, Hello, StartFailure};
+use bulkhead_protocol::agent::{AGENT_PROTOCOL, Ended, HELLO_PATH, Hello, SignalFailure, StartFailure};
 use exchange::{Exchange, Order};
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
@@ -42,6 +42,9 @@ pub(crate) enum AgentError {
     /// The program never ran: an answer, not a fault.
     #[error("the program never ran: {0:?}")]
     Refused(StartFailure),
+    /// A signal did not arrive everywhere: an answer, not a fault.
+    #[error("the signal was not delivered: {0:?}")]
+    Undelivered(SignalFailure),
     /// The handle names nothing: an answer, not a fault.
     #[error("the agent knows no such execution")]
     NotFound,

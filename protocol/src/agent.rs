@@ -8,7 +8,7 @@
 //! | `GET /v1/executions/{handle}/output?from=N` | | 200 and frames: what follows offset N, `Ended` |
 //! | `GET /v1/executions/{handle}/end` | | 200 and frames: keep-alives, `Ended` |
 //! | `POST /v1/executions/{handle}/kill` | | 200 [`Killed`] when nothing of it lives |
-//! | `POST /v1/executions/{handle}/signal` | [`SignalRequest`] | 200 `{}` |
+//! | `POST /v1/executions/{handle}/signal` | [`SignalRequest`] | 200 `{}`; else 422 [`SignalFailure`] |
 //! | `POST /v1/executions/{handle}/stdin[?close]` | raw bytes | 200 [`InputTaken`] |
 //! | `POST /v1/executions/{handle}/size` | [`Size`] | 200 `{}` |
 //! | `GET /v1/executions/{handle}/terminal?from=N`, `Upgrade: bulkhead-frames` | | 101, then frames both ways: output, `Gap`, `Ended`; `Input` |
@@ -17,8 +17,9 @@
 //! [`Stdin::Open`], a size without a terminal, anything but output, end and kill after its end).
 //!
 //! A body for `stdin` has at most [`MAX_JSON`] bytes (413). `/output` and `/end` begin without `Started`; the `from` of a
-//! `Gap` is always where the reader was. `/output` of an attached execution with pipes is 409: it has one reader, who
-//! loses nothing.
+//! `Gap` is always where the reader was. An attached execution has one reader, who loses nothing: the program waits
+//! for it. With pipes that is the connection that started it; with a terminal that connection says `Started` and
+//! `Ended` only, and the reader is the one client of `/terminal`. `/output`, and a second client, are 409.
 //!
 //! An *attached* execution dies with the connection that started it, unless it has a key; a *detached* one does not. The gateway believes
 //! nothing that comes back: it parses, bounds and rebuilds.
@@ -228,6 +229,29 @@ pub struct Killed {
 pub struct SignalRequest {
     /// 1 to 31.
     pub signal: u8,
+}
+
+/// A signal did not reach every process that lives. Body of a 422.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalFailure {
+    /// Why.
+    pub kind: SignalFailureKind,
+    /// The system's error number.
+    pub errno: i32,
+}
+
+/// Why a signal did not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalFailureKind {
+    /// Nothing of the execution is left, though its end is not known yet.
+    Ending,
+    /// The kernel refuses the signal for one of the processes.
+    Denied,
+    /// Descriptors or memory ran out.
+    NoResources,
+    /// Anything else.
+    Internal,
 }
 
 /// How much of an input was taken; all of it, unless the program closed its end.

@@ -163,3 +163,39 @@ fn only_signals_are_signals() {
     assert!(sandbox.lists(pid), "none of them arrived");
     let _ended = sandbox.kill(pid);
 }
+
+#[test]
+fn a_signal_to_processes_that_come_and_go_is_no_fault() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let script = "trap '' URG; for i in 1 2 3; do (while :; do /bin/true; done) & done; wait";
+    let pid = sandbox.run(script);
+    for round in 0..300 {
+        let answer = sandbox.post(&format!("/commands/{pid}/signal"), &json!({"signal": "URG"}));
+        assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+    }
+    let _ended = sandbox.kill(pid);
+    let message = sandbox.post(&format!("/commands/{pid}/signal"), &json!({"signal": "URG"})).error(409);
+    assert!(!message.is_empty());
+}
+
+#[test]
+fn input_that_waits_is_answered_when_its_command_is_killed() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let bytes = vec![b'x'; 1 << 20];
+    for round in 0..40_u64 {
+        let pid = sandbox.run_with("sleep 70710", json!({"stdin": true}));
+        std::thread::scope(|scope| {
+            let writers: Vec<_> =
+                (0..2).map(|_| scope.spawn(|| type_in(&sandbox, pid, "", &bytes))).collect();
+            std::thread::sleep(Duration::from_micros(500 * round));
+            let _killed = sandbox.kill(pid);
+            for writer in writers {
+                let (status, answer) = writer.join().expect("an answer");
+                let taken = answer["bytes"].as_u64().is_some_and(|taken| taken < 1 << 20);
+                assert!(status == 409 || (status == 200 && taken), "round {round}: {status} {answer}");
+            }
+        });
+    }
+}

@@ -44,6 +44,27 @@ fn a_session_remembers() {
 }
 
 #[test]
+fn a_status_is_seen_by_the_next_command() {
+    let server = Server::start();
+    let sandbox = server.create();
+    for shell in ["bash", "sh"] {
+        let session = create(&sandbox, &json!({"shell": shell}));
+        let status = |command: &str| {
+            let body = json!({"action": "exec", "sessionId": session, "command": command});
+            let answer = act(&sandbox, &body);
+            (answer["output"].as_str().unwrap_or_default().trim().to_owned(), answer["exitCode"].clone())
+        };
+        assert_eq!(status("echo $?"), ("0".into(), json!(0)), "{shell}");
+        assert_eq!(status("(exit 7)"), (String::new(), json!(7)), "{shell}");
+        assert_eq!(status("echo $?; false"), ("7".into(), json!(1)), "{shell}");
+        let _resized =
+            act(&sandbox, &json!({"action": "resize", "sessionId": session, "cols": 100, "rows": 40}));
+        assert_eq!(status("echo $?"), ("1".into(), json!(0)), "{shell}: a resize is no command");
+        assert_eq!(status("echo $?"), ("0".into(), json!(0)), "{shell}");
+    }
+}
+
+#[test]
 fn sessions_are_apart_and_may_be_named() {
     let server = Server::start();
     let sandbox = server.create();

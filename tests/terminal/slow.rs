@@ -13,7 +13,8 @@ fn one_who_does_not_read_is_dropped_alone() {
     let server = Server::start();
     let sandbox = server.create();
     let session = sandbox.session(&json!({}));
-    let mut reader = sandbox.terminal(&session, "");
+    // One that can be told of a gap: on a busy host it may be too late for some of a flood.
+    let mut reader = sandbox.terminal(&session, "&from=0");
     let _prompt = reader.prompt();
     let before = (server.half("gateway").resident_kib(), sandbox.agent().resident_kib());
     let mut silent: Vec<_> = (0..5).map(|_| sandbox.terminal(&session, "")).collect();
@@ -26,6 +27,7 @@ fn one_who_does_not_read_is_dropped_alone() {
         while Instant::now() < until {
             match reader.socket.receive(Duration::from_millis(100)) {
                 Some(Message::Data(bytes)) => got += bytes.len(),
+                Some(Message::Text(gap)) => assert!(gap.contains("\"gap\""), "{gap}"),
                 None => {}
                 other => panic!("the one who reads: {other:?}"),
             }
@@ -51,6 +53,47 @@ fn one_who_does_not_read_is_dropped_alone() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn a_terminal_of_ones_own_loses_nothing_and_hears_an_interrupt() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let mut terminal = sandbox.ephemeral();
+    let _prompt = terminal.prompt();
+    terminal.send("stty -onlcr; seq 3000000; echo stopped\n");
+    // The program is far ahead of every buffer by then, unless it waits.
+    std::thread::sleep(Duration::from_secs(2));
+    let text = terminal.until(0, "the last line", |text| text.contains("\n3000000\n"));
+    let numbers = text.lines().filter_map(|line| line.parse::<u32>().ok());
+    assert!((1..=3_000_000).eq(numbers), "something is missing");
+    let from = terminal.seen.len();
+    terminal.send("yes\n");
+    std::thread::sleep(Duration::from_millis(500));
+    terminal.send("\x03");
+    let _rest = terminal.until(from, "the prompt", |text| text.contains("^C") && text.ends_with("# "));
+}
+
+#[test]
+fn a_client_that_cannot_be_told_of_a_gap_is_closed() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let session = sandbox.session(&json!({}));
+    let (mut plain, mut told) = (sandbox.terminal(&session, ""), sandbox.terminal(&session, "&from=0"));
+    let _prompts = (plain.prompt(), told.prompt());
+    plain.send("seq 9000000; echo at-the-$((1+0))-end\n");
+    bulkhead_tests::within(Duration::from_secs(60), "the end is in the buffer", || {
+        let data = sandbox.get(&format!("/pty/sessions/{session}/buffer")).data();
+        if data["output"].as_str().is_some_and(|text| text.contains("\nat-the-1-end\r\n")) {
+            Ok(())
+        } else {
+            Err(String::new())
+        }
+    });
+    let end = plain.end(Duration::from_secs(20));
+    assert!(matches!(&end, Message::Close(1008, reason) if reason.contains("slow")), "{end:?}");
+    let _text = told.until(0, "the end", |text| text.contains("\nat-the-1-end\r\n"));
+    assert!(told.words.iter().any(|word| word.contains("\"gap\"")), "{:?}", told.words);
 }
 
 #[test]

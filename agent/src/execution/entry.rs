@@ -2,14 +2,14 @@
 
 use super::input::{Input, Kind, Taken};
 use super::leaf::Leaf;
-use super::link::Link;
+use super::link::{Link, Wants};
 use super::signal;
 use super::terminal;
 use crate::gate::Gate;
 use bulkhead_protocol::agent::{
-    ExecutionSpec, ExecutionStatus, Hold, IdempotencyKey, Killed, LISTED_SCRIPT, Program, Size, Stdio,
+    ExecutionSpec, ExecutionStatus, Hold, IdempotencyKey, Killed, LISTED_SCRIPT, Program, SignalFailure,
+    Size, Stdio,
 };
-use bulkhead_sys::Error;
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -58,9 +58,12 @@ impl About {
         self.hold == Hold::Detached || self.key.is_some()
     }
 
-    /// Whether its output may have readers beside the one that started it.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.is_detached() || matches!(self.stdio, Stdio::Terminal(_))
+    /// What the answer to its start shows: the output of a terminal goes to whoever sits at it.
+    pub(crate) fn shows(&self) -> Wants {
+        match self.stdio {
+            Stdio::Pipes(_) => Wants::Output,
+            Stdio::Terminal(_) => Wants::End,
+        }
     }
 
     /// As it was asked for.
@@ -140,11 +143,11 @@ impl Entry {
     /// Signals every process of it.
     ///
     /// # Errors
-    /// [`Cannot`] after its end; in it, what the system said.
-    pub(crate) fn signal(&self, number: u8) -> Result<Result<(), Error>, Cannot> {
+    /// [`Cannot`] after its end; in it, why not every process got it.
+    pub(crate) fn signal(&self, number: u8) -> Result<Result<(), SignalFailure>, Cannot> {
         let leaf = self.leaf.borrow();
         let leaf = leaf.as_ref().filter(|_| self.link.is_running()).ok_or(Cannot)?;
-        Ok(signal::every(leaf, i32::from(number)))
+        Ok(signal::every(leaf, i32::from(number)).map_err(|error| signal::failure(&error)))
     }
 
     /// Tells its terminal a size.
@@ -164,6 +167,11 @@ impl Entry {
     /// Whether somebody can sit down at it.
     pub(crate) fn has_terminal(&self) -> bool {
         self.input.kind() == Kind::Terminal && self.link.is_running()
+    }
+
+    /// Whether another reader may have its output: an attached one has one at a time, which loses nothing.
+    pub(crate) fn takes_reader(&self) -> bool {
+        self.about.is_detached() || self.link.clients() == 0
     }
 
     /// Types into its terminal; waits while the program does not read.

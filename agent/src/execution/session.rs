@@ -1,11 +1,11 @@
 //! A client at a terminal: frames both ways over an upgraded connection.
 //!
 //! What it types is written as the program takes it; while it does not, that client is not read. What it is shown is
-//! a cursor into the journal, so a slow client costs the others nothing.
+//! a cursor into the journal, so a slow client costs the others nothing; where it is the only one there can be, the
+//! program waits for it. Neither way waits for the other: whoever does not read can still type Ctrl-C.
 
 use super::entry::Entry;
 use super::input::Taken;
-use super::link::Wants;
 use super::output::Output;
 use crate::slots::Slot;
 use bulkhead_protocol::frame::{Decoder, FrameType};
@@ -24,10 +24,9 @@ const READ_BYTES: usize = 4096;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves a client from its upgrade until one side ends. The slot is its seat.
-pub(crate) async fn attend(upgrade: OnUpgrade, entry: Rc<Entry>, from: u64, seat: Slot) {
+pub(crate) async fn attend(upgrade: OnUpgrade, entry: Rc<Entry>, output: Output, seat: Slot) {
     if let Ok(Ok(connection)) = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade).await {
         let (mut reader, mut writer) = tokio::io::split(TokioIo::new(connection));
-        let output = Output::new(Rc::clone(&entry.link), Wants::Output, from);
         let typed = read_input(&mut reader, &entry);
         tokio::pin!(typed);
         let shown = tokio::select! {

@@ -2,6 +2,7 @@
 
 use super::leaf::Leaf;
 use crate::capability;
+use bulkhead_protocol::agent::{SignalFailure, SignalFailureKind};
 use bulkhead_sys::{Error, caps, pidfd};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ const BATCH: usize = 32;
 /// kill is for.
 const LOOKS: usize = 4;
 
-/// Signals every process of the leaf once.
+/// Signals every process of the leaf once. One that ends meanwhile needs none.
 ///
 /// # Errors
 /// The first of the leaf's list, or of a signal; the others are sent all the same.
@@ -49,8 +50,51 @@ fn some(leaf: &Leaf, pids: &[i32], number: i32) -> Result<(), Error> {
     capability::with(caps::KILL, || {
         let mut outcome = Ok(());
         for (_, process) in opened.iter().filter(|(pid, _)| members.contains(pid)) {
-            outcome = outcome.and(pidfd::signal(process.as_fd(), number));
+            outcome = outcome.and(unless_dead(pidfd::signal(process.as_fd(), number)));
         }
         outcome
     })
+}
+
+fn unless_dead(sent: Result<(), Error>) -> Result<(), Error> {
+    match sent {
+        Err(error) if error.errno == Errno::ESRCH => Ok(()),
+        sent => sent,
+    }
+}
+
+/// What the protocol says of it.
+pub(crate) fn failure(error: &Error) -> SignalFailure {
+    let kind = match error.errno {
+        // The leaf itself is gone.
+        Errno::ENODEV | Errno::ENOENT => SignalFailureKind::Ending,
+        Errno::EPERM | Errno::EACCES => SignalFailureKind::Denied,
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => SignalFailureKind::NoResources,
+        _ => SignalFailureKind::Internal,
+    };
+    SignalFailure { kind, errno: error.errno as i32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bulkhead_sys::error::Context;
+
+    fn failed(errno: Errno) -> Result<(), Error> {
+        Err(errno).during("signal", String::new)
+    }
+
+    #[test]
+    fn a_process_that_ends_first_is_no_failure_and_all_others_have_a_word() {
+        assert!(unless_dead(failed(Errno::ESRCH)).is_ok());
+        for (errno, kind) in [
+            (Errno::EPERM, SignalFailureKind::Denied),
+            (Errno::ENODEV, SignalFailureKind::Ending),
+            (Errno::EMFILE, SignalFailureKind::NoResources),
+            (Errno::EIO, SignalFailureKind::Internal),
+        ] {
+            let error = unless_dead(failed(errno)).unwrap_err();
+            assert_eq!(failure(&error), SignalFailure { kind, errno: errno as i32 });
+        }
+    }
 }

@@ -88,8 +88,8 @@ pub(super) async fn answer(
         return empty(StatusCode::NOT_FOUND);
     };
     match call.verb {
-        Verb::Output { from } if entry.about().is_shared() => read(&entry, Wants::Output, from),
-        // Its one reader is the connection that started it.
+        Verb::Output { from } if entry.about().is_detached() => read(&entry, Wants::Output, from),
+        // It has one reader, who loses nothing.
         Verb::Output { .. } => empty(StatusCode::CONFLICT),
         Verb::End => read(&entry, Wants::End, 0),
         Verb::Kill => json(StatusCode::OK, &entry.kill().await),
@@ -108,7 +108,7 @@ async fn signal(request: Request<Incoming>, entry: &Entry) -> Response<Body> {
     match read_json::<SignalRequest>(request).await {
         Ok(asked) if SIGNALS.contains(&asked.signal) => match entry.signal(asked.signal) {
             Ok(Ok(())) => done(),
-            Ok(Err(_)) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+            Ok(Err(failure)) => json(StatusCode::UNPROCESSABLE_ENTITY, &failure),
             Err(Cannot) => empty(StatusCode::CONFLICT),
         },
         Ok(_) => empty(StatusCode::BAD_REQUEST),
@@ -183,9 +183,14 @@ fn terminal(
     if request.headers().get(UPGRADE).is_none_or(|wanted| wanted != FRAMES) {
         return empty(StatusCode::UPGRADE_REQUIRED);
     }
+    if !entry.takes_reader() {
+        return empty(StatusCode::CONFLICT);
+    }
     let Some(seat) = executions.take_seat() else { return empty(StatusCode::SERVICE_UNAVAILABLE) };
+    // A reader from here on, so that no second one comes in between.
+    let output = Output::new(Rc::clone(&entry.link), Wants::Output, from);
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(attend(upgrade, entry, from, seat));
+    tokio::task::spawn_local(attend(upgrade, entry, output, seat));
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     response.headers_mut().insert(UPGRADE, HeaderValue::from_static(FRAMES));
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));

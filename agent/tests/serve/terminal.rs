@@ -157,19 +157,42 @@ fn typing_into_a_full_terminal_that_everybody_left_stops_nobody() {
 }
 
 #[test]
-fn an_attached_terminal_dies_with_its_connection_and_has_other_clients_meanwhile() {
+fn an_attached_terminal_dies_with_its_connection_and_has_one_client() {
     let agent = Agent::start();
     let spec = ExecutionSpec { hold: bulkhead_protocol::agent::Hold::Attached, ..shell() };
     let (status, body) = agent.post(&spec);
     assert_eq!(status, 200);
     let mut holder = Streaming::new(body);
     assert_eq!(holder.next_frame().unwrap().0, FrameType::Started);
-    assert_eq!(holder.next_frame().unwrap().0, FrameType::Stdout);
     let handle = agent.list()[0].handle;
     let mut seat = agent.sit_down(handle, 0);
     seat.wait_for("# ");
+    assert_eq!(agent.call("GET", handle, "terminal", b"").0, 409, "somebody sits there");
+    assert_eq!(agent.call("GET", handle, "output", b"").0, 409);
     drop(holder);
     assert_eq!(seat.read_to_end().end, End::Killed);
+    agent.wait_until_empty();
+}
+
+#[test]
+fn an_attached_terminals_program_waits_for_its_client() {
+    let agent = Agent::start();
+    // More than every buffer on the way holds.
+    let script = "stty -onlcr; seq 400000; sleep 1000";
+    let spec = ExecutionSpec { hold: bulkhead_protocol::agent::Hold::Attached, ..on_terminal(script) };
+    let (status, body) = agent.post(&spec);
+    assert_eq!(status, 200);
+    let handle = agent.list()[0].handle;
+    let mut seat = agent.sit_down(handle, 0);
+    std::thread::sleep(Duration::from_secs(1));
+    let waiting = agent.status_of(handle).unwrap().offset;
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(agent.status_of(handle).unwrap().offset, waiting, "it goes on without its reader");
+    let text = seat.wait_for("\n400000\n");
+    assert!((1..=400_000).eq(text.lines().map(|line| line.parse::<u32>().unwrap())), "something is missing");
+    seat.type_in("\x03");
+    assert_eq!(seat.read_to_end().end, End::Signaled { signal: 2 });
+    drop(body);
     agent.wait_until_empty();
 }
 

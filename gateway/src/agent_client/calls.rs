@@ -24,9 +24,25 @@ pub(crate) fn handle(handle: u64) -> Result<u64, AgentError> {
     if (1..=limits::MAX_COUNT).contains(&handle) { Ok(handle) } else { Err(AgentError::Malformed("handle")) }
 }
 
+/// The JSON of an answer.
+async fn answer<T: DeserializeOwned>(mut exchange: Exchange) -> Result<T, AgentError> {
+    let body = within(limits::AGENT_UNARY, "answer", exchange.collect(MAX_JSON)).await?;
+    serde_json::from_slice(&body).map_err(|_| AgentError::Malformed("json"))
+}
+
 impl AgentClient {
     /// Sends one request; an answer other than 200 is an error.
     async fn open(&self, id: &SandboxId, order: Order<'_>) -> Result<Exchange, AgentError> {
+        self.open_or(id, order, AgentError::Refused).await
+    }
+
+    /// The same of a call whose refusals are of another type.
+    async fn open_or<R: DeserializeOwned>(
+        &self,
+        id: &SandboxId,
+        order: Order<'_>,
+        refused: fn(R) -> AgentError,
+    ) -> Result<Exchange, AgentError> {
         let mut exchange = Exchange::open(&self.agents, id, order).await?;
         match exchange.status {
             StatusCode::OK => Ok(exchange),
@@ -35,16 +51,14 @@ impl AgentClient {
             StatusCode::UNPROCESSABLE_ENTITY => {
                 let body = exchange.collect(limits::AGENT_JSON_FRAME);
                 let body = within(limits::AGENT_UNARY, "reason of a refusal", body).await?;
-                Err(AgentError::Refused(json(&body)?))
+                Err(refused(json(&body)?))
             }
             _ => Err(AgentError::Malformed("status")),
         }
     }
 
     async fn unary<T: DeserializeOwned>(&self, id: &SandboxId, order: Order<'_>) -> Result<T, AgentError> {
-        let mut exchange = self.open(id, order).await?;
-        let body = within(limits::AGENT_UNARY, "answer", exchange.collect(MAX_JSON)).await?;
-        serde_json::from_slice(&body).map_err(|_| AgentError::Malformed("json"))
+        answer(self.open(id, order).await?).await
     }
 
     /// `GET path`, whose answer is JSON of at most [`MAX_JSON`] bytes.
@@ -115,7 +129,11 @@ impl AgentClient {
 
     /// Sends a signal to every process of an execution.
     pub(crate) async fn signal(&self, id: &SandboxId, handle: u64, signal: u8) -> Result<(), AgentError> {
-        let IgnoredAny = self.post(id, &path(handle, "signal"), &SignalRequest { signal }).await?;
+        let body = serde_json::to_vec(&SignalRequest { signal });
+        let body = body.map_err(|_| AgentError::Malformed("request"))?;
+        let order = path(handle, "signal");
+        let exchange = self.open_or(id, Order::post(&order, body), AgentError::Undelivered).await?;
+        let IgnoredAny = answer(exchange).await?;
         Ok(())
     }
 

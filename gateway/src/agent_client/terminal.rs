@@ -248,8 +248,8 @@ impl Terminal {
     }
 }
 
-/// The connection that an attached execution lives by. What it says is what its terminal says too, and is
-/// thrown away.
+/// The connection that an attached execution lives by. Beside its handle and its end, which its terminal says
+/// too, it says nothing.
 #[derive(Debug)]
 pub(crate) struct Owner {
     /// `None` after its end; the terminal says how it ended.

@@ -86,7 +86,9 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
             let session = service::find(&app, &sandbox, name).await?;
             // It has no terminal: what asks for a size asks these.
             let time = Duration::from_secs(limits::SESSION_DEFAULT_SECONDS);
-            let job = (format!("export COLUMNS={cols} LINES={rows}"), time);
+            // Nothing that anybody ran: `$?` stays what it was.
+            let script = format!(r#"eval "export COLUMNS={cols} LINES={rows}; (exit $?)" && :"#);
+            let job = (script, time);
             let words = service::run(app, Arc::clone(&sandbox), session, job);
             collect(words, &mut result).await?;
             (result.output, result.exit_code) = (None, None);

@@ -103,6 +103,7 @@ fn agent_error(error: AgentError) -> ApiError {
         | AgentError::Malformed(_)
         | AgentError::Closed
         | AgentError::Refused(_)
+        | AgentError::Undelivered(_)
         | AgentError::NotFound
         | AgentError::Conflict
         | AgentError::Stranger => (StatusCode::INTERNAL_SERVER_ERROR, "the sandbox did not start"),

@@ -9,7 +9,9 @@ use crate::error::{ApiError, ApiResult};
 use crate::limits;
 use crate::rate::Limiter;
 use crate::registry::{Event, Health, Sandbox, State};
-use bulkhead_protocol::agent::{End, Ended, ExecutionSpec, MAX_JSON, StartFailureKind, Usage};
+use bulkhead_protocol::agent::{
+    End, Ended, ExecutionSpec, MAX_JSON, SignalFailureKind, StartFailureKind, Usage,
+};
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -159,6 +161,7 @@ pub(super) async fn sandbox_died(sandbox: &Sandbox, error: &AgentError) -> bool 
         AgentError::Late(_)
         | AgentError::Malformed(_)
         | AgentError::Refused(_)
+        | AgentError::Undelivered(_)
         | AgentError::NotFound
         | AgentError::Conflict
         | AgentError::Stranger => false,
@@ -194,6 +197,7 @@ pub(crate) fn explain(app: &App, sandbox: &Sandbox, error: AgentError) -> ApiErr
     let failed = (StatusCode::BAD_GATEWAY, "the sandbox's agent failed");
     let (status, text) = match &error {
         AgentError::Refused(failure) => refusal(failure.kind),
+        AgentError::Undelivered(failure) => undelivered(failure.kind),
         AgentError::NotFound => (StatusCode::NOT_FOUND, "command not found"),
         AgentError::Conflict => (StatusCode::CONFLICT, "this command cannot do that (any more)"),
         AgentError::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "the sandbox's agent did not answer in time"),
@@ -227,6 +231,17 @@ fn refusal(kind: StartFailureKind) -> (StatusCode, &'static str) {
     }
 }
 
+/// Why a signal did not arrive.
+fn undelivered(kind: SignalFailureKind) -> (StatusCode, &'static str) {
+    let text = match kind {
+        SignalFailureKind::Ending => "the command is ending: there is nothing left to signal",
+        SignalFailureKind::Denied => "the system refuses this signal for a process of the command",
+        SignalFailureKind::NoResources => "the sandbox is at its limits: the signal was not sent to all",
+        SignalFailureKind::Internal => "the signal could not be sent to all processes of the command",
+    };
+    (StatusCode::CONFLICT, text)
+}
+
 /// Counts and notes what an agent did wrong. Breaking the protocol marks the sandbox.
 pub(crate) fn fault(app: &App, sandbox: &Sandbox, error: &AgentError) {
     let kind = match error {
@@ -235,7 +250,9 @@ pub(crate) fn fault(app: &App, sandbox: &Sandbox, error: &AgentError) {
         AgentError::Unreachable(_) => "unreachable",
         AgentError::Closed => "closed",
         // Answers, not faults.
-        AgentError::Refused(_) | AgentError::NotFound | AgentError::Conflict => return,
+        AgentError::Refused(_) | AgentError::Undelivered(_) | AgentError::NotFound | AgentError::Conflict => {
+            return;
+        }
     };
     app.metrics.agent_fault(kind);
     let marked = kind == "malformed" && sandbox.apply(Event::Faulted).is_ok_and(is_faulty);

@@ -1,6 +1,7 @@
 //! Commands that run on by themselves: run, list, attach, wait, kill, input, keys.
 
 use crate::client::Answer;
+use crate::commands_agent::UNDELIVERED;
 use crate::streams::exit;
 use crate::world::{World, descriptors, eventually};
 use serde_json::{Value, json};
@@ -183,6 +184,10 @@ fn a_command_gets_input_signals_and_its_user() {
     for bad in [json!({}), json!({"signal": 0}), json!({"signal": 65}), json!({"signal": "KILL; rm"})] {
         assert_eq!(signal(&bad), 400, "{bad}");
     }
+    let refused = sandbox.post(&format!("{pid}/signal"), &json!({"signal": UNDELIVERED}));
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert!(refused.json["error"].as_str().is_some_and(|text| text.contains("refuses")), "{}", refused.text);
+    assert_eq!(sandbox.list(), [pid], "the sandbox is not at fault");
     assert_eq!(signal(&json!({"signal": "TERM"})), 200);
     assert_eq!(signal(&json!({"signal": 15})), 409);
     assert_eq!(

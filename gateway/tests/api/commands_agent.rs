@@ -1,8 +1,8 @@
 //! The detached commands of an agent that runs nothing: each does what its script says.
 
 use bulkhead_protocol::agent::{
-    End, Ended, ExecutionSpec, ExecutionStatus, Executions, Gap, InputTaken, Killed, Program, SignalRequest,
-    StartFailure, StartFailureKind, Started, Usage,
+    End, Ended, ExecutionSpec, ExecutionStatus, Executions, Gap, InputTaken, Killed, Program, SignalFailure,
+    SignalFailureKind, SignalRequest, StartFailure, StartFailureKind, Started, Usage,
 };
 use bulkhead_protocol::frame::{FrameType, MAX_PAYLOAD, encode};
 use std::collections::BTreeMap;
@@ -10,6 +10,9 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+
+/// A signal that this agent cannot deliver.
+pub(crate) const UNDELIVERED: u8 = 31;
 
 /// Above every handle of this agent's other executions.
 const FIRST: u64 = (1 << 20) + 1000;
@@ -103,6 +106,10 @@ impl Commands {
             "kill" => send(stream, ok(&Killed { processes: u32::from(command.finish(End::Killed)) })),
             "signal" => {
                 let SignalRequest { signal } = serde_json::from_slice(body)?;
+                if signal == UNDELIVERED {
+                    let failure = SignalFailure { kind: SignalFailureKind::Denied, errno: 1 };
+                    return send(stream, Reply("422 X", serde_json::to_vec(&failure)?));
+                }
                 let done = command.finish(End::Signaled { signal });
                 send(stream, if done { Reply("200 OK", b"{}".to_vec()) } else { Reply("409 X", Vec::new()) })
             }

@@ -49,7 +49,7 @@ pub(crate) async fn ephemeral(call: Call, id: &str) -> ApiResult<Reply> {
     let Ephemeral { owner, terminal, places: [first, second] } =
         service::ephemeral(&call.app, &sandbox, &spec).await?;
     let (owner, places) = (Some(owner), vec![first, second]);
-    let line = Line { app: call.app, sandbox, place, terminal, owner, places, gaps: Gaps::Skip };
+    let line = Line { app: call.app, sandbox, place, terminal, owner, places, gaps: Gaps::Close };
     tokio::spawn(line.serve(call.upgrade));
     Ok(accepted.reply())
 }
@@ -81,7 +81,7 @@ pub(crate) async fn session(call: Call, id: &str, sid: &str) -> ApiResult<Reply>
     ready(&sandbox).await?;
     // An execution of another kind may have this handle, but it is no session.
     let session = service::find(&call.app, &sandbox, sid).await?;
-    let (gaps, from) = from.map_or((Gaps::Skip, 0), |from| (Gaps::Tell, from));
+    let (gaps, from) = from.map_or((Gaps::Close, 0), |from| (Gaps::Tell, from));
     if from > session.offset {
         return Err(ApiError::field("from", "is behind the end of the output"));
     }

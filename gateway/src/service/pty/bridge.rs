@@ -21,7 +21,8 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) enum Gaps {
     /// As a text message, between the binary ones.
     Tell,
-    Skip,
+    /// It has no way to know: what is no longer kept when it comes is not missing, later it is too slow.
+    Close,
 }
 
 /// A client and its terminal.
@@ -40,6 +41,8 @@ pub(crate) struct Bridge<S> {
     alive: Instant,
     /// When it gets the next ping.
     ping: Instant,
+    /// Whether any output came.
+    has_shown: bool,
     ended: bool,
 }
 
@@ -64,7 +67,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
     pub(crate) fn new(client: Client<S>, terminal: Terminal, owner: Option<Owner>, gaps: Gaps) -> Self {
         let now = Instant::now();
         let (output, ping) = (Cutter::default(), now + limits::SOCKET_PING);
-        Self { client, terminal, owner, gaps, output, gap: None, heard: now, alive: now, ping, ended: false }
+        Self {
+            client,
+            terminal,
+            owner,
+            gaps,
+            output,
+            gap: None,
+            heard: now,
+            alive: now,
+            ping,
+            has_shown: false,
+            ended: false,
+        }
     }
 
     /// Serves the client until one of the two ends.
@@ -102,8 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
             let event = tokio::select! {
                 said = self.client.event(input) => Event::Client(said),
                 heard = self.terminal.event(listen), if !self.ended => Event::Terminal(heard),
-                // Its pace is that of the client: a program waits for a client that is slow.
-                () = drain(&mut self.owner), if listen == Listen::Yes => continue,
+                // It says nothing but that it lives, so it is read also while the client is slow.
+                () = drain(&mut self.owner) => continue,
                 () = sleep_until(deadline) => Event::Time,
                 _ = &mut gone => Event::End(Farewell::GONE),
                 () = &mut closes => Event::End(Farewell::CLOSING),
@@ -184,12 +199,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
         match heard.map_err(Last::Broke)? {
             Heard::Output(bytes) => {
                 self.heard = Instant::now();
+                self.has_shown = true;
                 self.output.push(&bytes);
             }
-            Heard::Gap(gap) => {
-                self.output.tear();
-                self.gap = (self.gaps == Gaps::Tell).then_some(gap);
-            }
+            Heard::Gap(gap) => match self.gaps {
+                Gaps::Close if self.has_shown => return Err(Last::Said(Farewell::SLOW)),
+                Gaps::Close => self.output.tear(),
+                Gaps::Tell => {
+                    self.output.tear();
+                    self.gap = Some(gap);
+                }
+            },
             Heard::Typed => {}
             Heard::Ended => self.ended = true,
         }

@@ -65,11 +65,16 @@ impl Scanner {
 ///
 /// It is one line, so that the shell has read all of it before the command starts and may read input itself.
 /// `command` in front of `eval` keeps a plain sh from ending at a syntax error.
+///
+/// The line ends with the command's status, which is `$?` of the next one. A function brings it there, since a
+/// subshell would be a process; it is named after the mark and removes itself. Behind `&&` a status is no reason to
+/// end, whatever the command set.
 pub(crate) fn line(command: &str, mark: &str) -> String {
     let quoted = command.replace('\'', r"'\''");
     format!(
         "{{ command eval '{quoted}'; set -- \"$?\" \"$@\"; printf '\\036%s %d\\036' {mark} \"$1\"; \
-         printf '\\036%s %d\\036' {mark} \"$1\" >&2; shift; }}\n"
+         printf '\\036%s %d\\036' {mark} \"$1\" >&2; _{mark}() {{ unset -f _{mark}; return \"$1\"; }}; \
+         eval \"shift; _{mark} $1\" && :; }}\n"
     )
 }
 
@@ -104,6 +109,20 @@ mod tests {
         assert_eq!(scanner.status(), None);
         assert_eq!(scanner.push(b"\x1emark 3"), b"");
         assert_eq!(scanner.rest(), b"\x1emark 3");
+    }
+
+    #[test]
+    fn a_status_is_that_of_the_next_lines_beginning() {
+        for shell in ["bash", "sh"] {
+            let commands = ["set -e a b; ! true", "echo $? $1; (exit 9) && :", "echo $? $#; set", "true"];
+            let script: String = commands.iter().map(|command| line(command, "mark")).collect();
+            let output = std::process::Command::new(shell).arg("-c").arg(&script).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let words = ["\x1emark 1\x1e1 a\n", "\x1emark 9\x1e9 2\n"];
+            assert!(words.iter().all(|word| text.contains(word)), "{shell}: {text:?}");
+            assert!(text.ends_with("\x1emark 0\x1e\x1emark 0\x1e"), "{shell}: {text:?}");
+            assert!(!text.contains("_mark"), "{shell}: something is left: {text}");
+        }
     }
 
     #[test]
