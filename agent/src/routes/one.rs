@@ -177,14 +177,11 @@ fn terminal(
     from: u64,
     executions: &Executions,
 ) -> Response<Body> {
-    if !entry.has_terminal() {
+    if !entry.has_terminal() || !entry.takes_reader() {
         return empty(StatusCode::CONFLICT);
     }
     if request.headers().get(UPGRADE).is_none_or(|wanted| wanted != FRAMES) {
         return empty(StatusCode::UPGRADE_REQUIRED);
-    }
-    if !entry.takes_reader() {
-        return empty(StatusCode::CONFLICT);
     }
     let Some(seat) = executions.take_seat() else { return empty(StatusCode::SERVICE_UNAVAILABLE) };
     // A reader from here on, so that no second one comes in between.

@@ -24,7 +24,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// A terminal of one's own: it ends with the WebSocket.
 ///
-/// Messages of the client are keystrokes, messages of the server are output.
+/// Messages of the client are keystrokes, messages of the server are output. Nothing is left out: the program waits
+/// for a client that is slow.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/pty", operation_id = "openPty", tag = "pty",
     params(
@@ -57,7 +58,8 @@ pub(crate) async fn ephemeral(call: Call, id: &str) -> ApiResult<Reply> {
 /// Attaches to a session: first what it has written, then what it writes. The session outlives the WebSocket.
 ///
 /// Messages of the client are keystrokes, binary messages of the server are output. With `from` a text message
-/// `{"gap":{"from":N,"to":M}}` tells of output that is no longer kept.
+/// `{"gap":{"from":N,"to":M}}` tells of output that is no longer kept; without it a client that is too slow for
+/// the output is closed with 1008, since it would not know what it missed.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/pty/sessions/{sid}", operation_id = "connectPtySession", tag = "pty",
     params(
