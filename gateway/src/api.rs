@@ -5,6 +5,7 @@ mod commands;
 mod exec;
 pub(crate) mod openapi;
 mod pty;
+pub(crate) mod refusals;
 mod sandbox;
 mod session;
 

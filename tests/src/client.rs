@@ -1,6 +1,9 @@
-//! A plain HTTP client: one connection per call, so that no idle connection disturbs a count of descriptors.
+//! A plain HTTP client: one connection per call, so that no idle connection disturbs a count of descriptors. Each
+//! answer is held against the server's OpenAPI document.
 
+use crate::openapi::Description;
 use serde_json::Value;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Method, Request};
 
@@ -13,6 +16,8 @@ pub struct Client {
     agent: ureq::Agent,
     address: String,
     key: String,
+    /// Read with the first answer.
+    description: Arc<OnceLock<Description>>,
 }
 
 /// What came back, whatever its status.
@@ -38,7 +43,8 @@ impl Client {
             .allow_non_standard_methods(true)
             .timeout_global(Some(CALL_TIMEOUT))
             .build();
-        Self { agent: config.into(), address: address.to_owned(), key: key.to_owned() }
+        let (address, key) = (address.to_owned(), key.to_owned());
+        Self { agent: config.into(), address, key, description: Arc::default() }
     }
 
     /// The same server, seen with another key.
@@ -90,7 +96,7 @@ impl Client {
     /// Any method, path, header and body; no key unless it is among the headers.
     ///
     /// # Panics
-    /// When no HTTP answer comes.
+    /// When no HTTP answer comes, or one that the OpenAPI document does not declare.
     #[must_use]
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
         self.try_send(method, target, headers, body).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
@@ -100,7 +106,34 @@ impl Client {
     ///
     /// # Errors
     /// What `ureq` says.
+    ///
+    /// # Panics
+    /// When an answer comes that the OpenAPI document does not declare.
     pub fn try_send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Result<Answer, ureq::Error> {
+        let answer = self.unchecked(method, target, headers, body)?;
+        if target.trim_start_matches('/').starts_with("api/") {
+            let checked = self.description()?.check(method, target, &answer);
+            checked.unwrap_or_else(|drift| panic!("{drift}; body: {}", answer.text()));
+        }
+        Ok(answer)
+    }
+
+    /// The document is the same after every start of a server.
+    fn description(&self) -> Result<&Description, ureq::Error> {
+        if let Some(description) = self.description.get() {
+            return Ok(description);
+        }
+        let document = self.unchecked("GET", "/api/openapi.json", &[], None)?.expect(200).json();
+        Ok(self.description.get_or_init(|| Description::new(document)))
+    }
+
+    fn unchecked(
         &self,
         method: &str,
         target: &str,

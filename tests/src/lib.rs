@@ -17,6 +17,7 @@ pub mod eventually;
 pub mod groups;
 pub mod host;
 pub mod janitor;
+pub mod openapi;
 pub mod probe;
 pub mod programs;
 pub mod python;

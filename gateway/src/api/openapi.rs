@@ -1,9 +1,11 @@
 //! The OpenAPI document, from the same types and routes. `gateway/openapi.json` is its golden copy: a change
 //! of the interface shows in a review.
 
+use crate::api::refusals;
 use crate::routes::{commands, exec, pty, sandboxes, session, system};
 use bytes::Bytes;
 use std::sync::OnceLock;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -39,11 +41,31 @@ use utoipa::{Modify, OpenApi};
     ),
     components(schemas(crate::api::Exit)),
     security(("key" = [])),
-    modifiers(&Key)
+    modifiers(&Key, &Shared)
 )]
 struct Document;
 
 struct Key;
+
+struct Shared;
+
+impl Modify for Shared {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        refusals::define(document.components.get_or_insert_default());
+        for item in document.paths.paths.values_mut() {
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+                for response in operation.responses.responses.values_mut() {
+                    if let RefOr::T(response) = response
+                        && response.description.is_empty()
+                    {
+                        // OpenAPI 3.1 asks for one.
+                        "Success.".clone_into(&mut response.description);
+                    }
+                }
+            }
+        }
+    }
+}
 
 impl Modify for Key {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {

@@ -8,7 +8,7 @@ use super::exec::{encoding, stdin};
 use super::program::{self, Key, Manner};
 use super::{Call, Command};
 use crate::api::{
-    AttachRequest, Commands, ExecRequest, Killed, PidRequest, Process, Refusal, Started, Waited, instant,
+    AttachRequest, Commands, ExecRequest, Killed, PidRequest, Process, Started, Waited, instant, refusals,
 };
 use crate::error::ApiResult;
 use crate::input::{Fields, read};
@@ -43,10 +43,7 @@ pub(crate) async fn answer(call: Call, id: &str, command: Command<'_>) -> ApiRes
     request_body = ExecRequest,
     responses(
         (status = 200, body = Started),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn run(call: Call, id: &str) -> ApiResult<Reply> {
@@ -67,9 +64,7 @@ pub(crate) async fn run(call: Call, id: &str) -> ApiResult<Reply> {
     params(("id" = String, Path)),
     responses(
         (status = 200, body = Commands),
-        (status = 401, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Reached
     )
 )]
 pub(crate) async fn list(call: Call, id: &str) -> ApiResult<Reply> {
@@ -92,10 +87,7 @@ fn process(status: ExecutionStatus) -> Process {
     params(("id" = String, Path)), request_body = PidRequest,
     responses(
         (status = 200, body = Killed),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn kill(call: Call, id: &str) -> ApiResult<Reply> {
@@ -120,10 +112,7 @@ pub(crate) async fn kill(call: Call, id: &str) -> ApiResult<Reply> {
     responses(
         (status = 200, body = String, content_type = "text/event-stream",
          headers(("X-Execution-Pid" = u64, description = "Names the command within its sandbox."))),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn attach(call: Call, id: &str) -> ApiResult<Reply> {
@@ -143,10 +132,7 @@ pub(crate) async fn attach(call: Call, id: &str) -> ApiResult<Reply> {
     params(("id" = String, Path)), request_body = PidRequest,
     responses(
         (status = 200, body = Waited),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn wait(call: Call, id: &str) -> ApiResult<Reply> {

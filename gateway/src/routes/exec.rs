@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::program::{self, Key, Manner};
-use crate::api::{Envelope, ExecData, ExecRequest, OnDisconnect, Refusal, Started};
+use crate::api::{Envelope, ExecData, ExecRequest, OnDisconnect, Started, refusals};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields, Switch};
 use crate::limits;
@@ -24,10 +24,7 @@ use std::sync::Arc;
     request_body = ExecRequest,
     responses(
         (status = 200, body = ExecAnswer),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
@@ -85,10 +82,7 @@ pub(crate) enum ExecAnswer {
     responses(
         (status = 200, body = String, content_type = "text/event-stream",
          headers(("X-Execution-Pid" = u64, description = "Names the command within its sandbox."))),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn stream(call: Call, id: &str) -> ApiResult<Reply> {

@@ -4,8 +4,8 @@ pub(crate) mod socket;
 
 use super::Call;
 use crate::api::{
-    Done, Envelope, PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, Refusal, SizeRequest,
-    TypeRequest, instant,
+    Done, Envelope, PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest,
+    instant, refusals,
 };
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields};
@@ -42,10 +42,7 @@ pub(crate) async fn answer(call: Call, id: &str, pty: Pty<'_>) -> ApiResult<Repl
     request_body = Option<PtyRequest>,
     responses(
         (status = 200, body = Envelope<PtyCreated>),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn create(call: Call, id: &str) -> ApiResult<Reply> {
@@ -90,9 +87,7 @@ pub(crate) fn side(
     params(("id" = String, Path)),
     responses(
         (status = 200, body = Envelope<PtySessions>),
-        (status = 401, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Reached
     )
 )]
 pub(crate) async fn list(call: &Call, id: &str) -> ApiResult<Reply> {
@@ -118,9 +113,7 @@ fn row(status: &ExecutionStatus) -> PtySession {
     params(("id" = String, Path), ("sid" = String, Path)),
     responses(
         (status = 200, body = Done),
-        (status = 401, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Reached
     )
 )]
 pub(crate) async fn delete(call: &Call, id: &str, sid: &str) -> ApiResult<Reply> {
@@ -142,10 +135,7 @@ fn done(message: &'static str) -> Reply {
     request_body = TypeRequest,
     responses(
         (status = 200, body = Done),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn execute(call: Call, id: &str, sid: &str) -> ApiResult<Reply> {
@@ -173,9 +163,7 @@ pub(crate) async fn execute(call: Call, id: &str, sid: &str) -> ApiResult<Reply>
     params(("id" = String, Path), ("sid" = String, Path)),
     responses(
         (status = 200, body = Envelope<PtyBuffer>),
-        (status = 401, body = Refusal), (status = 404, body = Refusal), (status = 409, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 503, body = Refusal), (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Reached, refusals::Crowded
     )
 )]
 pub(crate) async fn buffer(call: &Call, id: &str, sid: &str) -> ApiResult<Reply> {
@@ -206,10 +194,7 @@ impl AsRef<[u8]> for Placed {
     request_body = SizeRequest,
     responses(
         (status = 200, body = Done),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn resize(call: Call, id: &str, sid: &str) -> ApiResult<Reply> {

@@ -7,7 +7,7 @@ mod order;
 mod parse;
 
 use super::Call;
-use crate::api::{CreateRequest, Done, Envelope, Meta, Page, Refusal, Sandbox};
+use crate::api::{CreateRequest, Done, Envelope, Meta, Page, Sandbox, refusals};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields};
 use crate::reply::{self, Reply};
@@ -21,9 +21,7 @@ use list::Filter;
     request_body = CreateRequest,
     responses(
         (status = 201, body = Envelope<Sandbox>),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
-        (status = 404, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),
-        (status = 500, body = Refusal), (status = 503, body = Refusal), (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Ruled, refusals::Guarded
     )
 )]
 pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
@@ -45,7 +43,8 @@ pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
         ("labels" = Option<String>, Query, description = "`key=value`, separated by commas; all must match.")
     ),
     responses(
-        (status = 200, body = Page<Sandbox>), (status = 400, body = Refusal), (status = 401, body = Refusal)
+        (status = 200, body = Page<Sandbox>),
+        refusals::Keyed
     )
 )]
 pub(crate) fn list(call: &Call) -> ApiResult<Reply> {
@@ -62,7 +61,8 @@ pub(crate) fn list(call: &Call) -> ApiResult<Reply> {
     get, path = "/sandboxes/{id}", operation_id = "getSandbox", tag = "sandboxes",
     params(("id" = String, Path)),
     responses(
-        (status = 200, body = Envelope<Sandbox>), (status = 401, body = Refusal), (status = 404, body = Refusal)
+        (status = 200, body = Envelope<Sandbox>),
+        refusals::Keyed, refusals::Owned
     )
 )]
 pub(crate) fn get(call: &Call, id: &str) -> ApiResult<Reply> {
@@ -75,8 +75,8 @@ pub(crate) fn get(call: &Call, id: &str) -> ApiResult<Reply> {
     delete, path = "/sandboxes/{id}", operation_id = "deleteSandbox", tag = "sandboxes",
     params(("id" = String, Path)),
     responses(
-        (status = 200, body = Done), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 500, body = Refusal), (status = 503, body = Refusal), (status = 504, body = Refusal)
+        (status = 200, body = Done),
+        refusals::Keyed, refusals::Ruled
     )
 )]
 pub(crate) async fn delete(call: &Call, id: &str) -> ApiResult<Reply> {

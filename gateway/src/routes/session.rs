@@ -1,7 +1,7 @@
 //! `/sandboxes/{id}/session-exec` and `…/session-exec-stream` (contract §8), without an envelope.
 
 use super::Call;
-use crate::api::{Refusal, SessionRequest, SessionResult, SessionStreamRequest};
+use crate::api::{SessionRequest, SessionResult, SessionStreamRequest, refusals};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields};
 use crate::limits;
@@ -33,10 +33,7 @@ pub(crate) async fn answer(call: Call, id: &str, session: Session) -> ApiResult<
     request_body = SessionRequest,
     responses(
         (status = 200, body = SessionResult),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
@@ -110,10 +107,7 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
     responses(
         (status = 200, content_type = "application/x-ndjson", body = String,
             description = "Lines: stdout and stderr with data, and last exit with exitCode, or error with data"),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn stream(call: Call, id: &str) -> ApiResult<Reply> {

@@ -1,6 +1,6 @@
 //! Routes that need no key: version, OpenAPI, health.
 
-use crate::api::{Healthy, Version, openapi};
+use crate::api::{Healthy, Version, openapi, refusals};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::limits;
@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 /// What serves.
 #[utoipa::path(
     get, path = "/version", operation_id = "getVersion", tag = "system", security(()),
-    responses((status = 200, body = Version))
+    responses((status = 200, body = Version), refusals::Open)
 )]
 pub(crate) fn version() -> Reply {
     let version = Version {

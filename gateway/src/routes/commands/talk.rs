@@ -2,7 +2,7 @@
 
 use super::pid;
 use super::signals::signal_number;
-use crate::api::{Refusal, SignalRequest, Signaled, Taken};
+use crate::api::{SignalRequest, Signaled, Taken, refusals};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{Fields, parameter, read};
 use crate::reply::{self, Reply};
@@ -22,10 +22,7 @@ use hyper::StatusCode;
     request_body(content = String, content_type = "application/octet-stream"),
     responses(
         (status = 200, body = Taken),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn stdin(call: Call, id: &str, pid: &str) -> ApiResult<Reply> {
@@ -53,10 +50,7 @@ pub(crate) async fn stdin(call: Call, id: &str, pid: &str) -> ApiResult<Reply> {
     params(("id" = String, Path), ("pid" = u64, Path)), request_body = SignalRequest,
     responses(
         (status = 200, body = Signaled),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 404, body = Refusal),
-        (status = 408, body = Refusal), (status = 409, body = Refusal), (status = 413, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Bodied, refusals::Reached
     )
 )]
 pub(crate) async fn signal(call: Call, id: &str, pid: &str) -> ApiResult<Reply> {

@@ -3,7 +3,7 @@
 
 use super::shell;
 use crate::agent_client::{Owner, Terminal};
-use crate::api::Refusal;
+use crate::api::refusals;
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::input;
@@ -34,10 +34,7 @@ use tokio::sync::OwnedSemaphorePermit;
     ),
     responses(
         (status = 101, description = "WebSocket"),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
-        (status = 404, body = Refusal), (status = 409, body = Refusal), (status = 426, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Reached, refusals::Upgraded
     )
 )]
 pub(crate) async fn ephemeral(call: Call, id: &str) -> ApiResult<Reply> {
@@ -69,10 +66,7 @@ pub(crate) async fn ephemeral(call: Call, id: &str) -> ApiResult<Reply> {
     ),
     responses(
         (status = 101, description = "WebSocket"),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
-        (status = 404, body = Refusal), (status = 409, body = Refusal), (status = 426, body = Refusal),
-        (status = 429, body = Refusal), (status = 500, body = Refusal), (status = 502, body = Refusal),
-        (status = 504, body = Refusal)
+        refusals::Keyed, refusals::Reached, refusals::Upgraded
     )
 )]
 pub(crate) async fn session(call: Call, id: &str, sid: &str) -> ApiResult<Reply> {

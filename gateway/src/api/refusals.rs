@@ -1,0 +1,98 @@
+//! Which refusals a route may answer, by what may refuse, and what each status means. A route names the groups
+//! that stand in its way; the statuses are written once.
+
+use hyper::StatusCode;
+use std::collections::BTreeMap;
+use utoipa::openapi::{Components, Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+
+use super::Refusal;
+
+/// Status, name among the components, meaning.
+const TABLE: &[(StatusCode, &str, &str)] = &[
+    (StatusCode::BAD_REQUEST, "BadRequest", "A header, parameter or field is wrong; the error names it."),
+    (StatusCode::UNAUTHORIZED, "Unauthorized", "The key is missing or not valid."),
+    (StatusCode::FORBIDDEN, "Forbidden", "The key, or the origin of a browser, may not do this."),
+    (StatusCode::NOT_FOUND, "NotFound", "There is no such object in the key's organisation."),
+    (StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "The body did not come in time."),
+    (StatusCode::CONFLICT, "Conflict", "The object is not in a state for this."),
+    (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The body is too long."),
+    (StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", "This route speaks WebSocket, version 13."),
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        "TooManyRequests",
+        "A limit of the sandbox or of its streams is reached.",
+    ),
+    (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "The server failed; its log has the cause."),
+    (StatusCode::BAD_GATEWAY, "BadGateway", "The sandbox's agent failed."),
+    (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "There is no room, or the runtime is not there."),
+    (StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", "The sandbox or the runtime did not answer in time."),
+];
+
+/// Adds what [`references`] refer to.
+pub(super) fn define(components: &mut Components) {
+    components.schemas.insert(Refusal::name().into_owned(), Refusal::schema());
+    for (_, name, meaning) in TABLE {
+        let content = Content::new(Some(Ref::from_schema_name(Refusal::name())));
+        let response = ResponseBuilder::new().description(*meaning).content("application/json", content);
+        components.responses.insert((*name).to_owned(), response.build().into());
+    }
+}
+
+fn references(statuses: &[StatusCode]) -> BTreeMap<String, RefOr<Response>> {
+    let rows = TABLE.iter().filter(|(status, ..)| statuses.contains(status));
+    rows.map(|(status, name, _)| (status.as_str().to_owned(), Ref::from_response_name(*name).into()))
+        .collect()
+}
+
+/// Declares a group.
+macro_rules! group {
+    ($(#[$meaning:meta])* $name:ident = $($status:ident)+) => {
+        $(#[$meaning])*
+        #[derive(Debug)]
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                references(&[$(StatusCode::$status),+])
+            }
+        }
+    };
+}
+
+group! {
+    /// Every route: the shape of a request, and ourselves.
+    Open = BAD_REQUEST INTERNAL_SERVER_ERROR
+}
+group! {
+    /// Every route with a key.
+    Keyed = BAD_REQUEST UNAUTHORIZED INTERNAL_SERVER_ERROR
+}
+group! {
+    /// A route with a body.
+    Bodied = REQUEST_TIMEOUT PAYLOAD_TOO_LARGE
+}
+group! {
+    /// A route below an object.
+    Owned = NOT_FOUND
+}
+group! {
+    /// A route that asks the agent of a sandbox.
+    Reached = NOT_FOUND CONFLICT TOO_MANY_REQUESTS BAD_GATEWAY GATEWAY_TIMEOUT
+}
+group! {
+    /// A route that asks the runtime.
+    Ruled = NOT_FOUND SERVICE_UNAVAILABLE GATEWAY_TIMEOUT
+}
+group! {
+    /// A route that not every key or origin may use.
+    Guarded = FORBIDDEN
+}
+group! {
+    /// A route with a number of users at once.
+    Crowded = SERVICE_UNAVAILABLE
+}
+group! {
+    /// A WebSocket.
+    Upgraded = FORBIDDEN UPGRADE_REQUIRED
+}
