@@ -10,8 +10,8 @@ mod sandbox;
 mod session;
 
 pub(crate) use commands::{
-    AttachRequest, Commands, Exit, Killed, PidRequest, Process, SignalRequest, Signaled, Started, Taken,
-    Waited,
+    AttachRequest, Commands, Exit, Killed, PidRequest, Process, SignalRequest, Signaled, Started,
+    StreamEvent, Taken, Waited,
 };
 pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, OnDisconnect, Truncated, Usage};
 pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};

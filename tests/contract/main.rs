@@ -5,6 +5,7 @@ mod bodies;
 mod create;
 mod create_bounds;
 mod exec_bounds;
+mod fuzz;
 mod list;
 mod objects;
 mod openapi;

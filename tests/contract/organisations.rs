@@ -6,7 +6,7 @@ use bulkhead_tests::{Client, Server};
 use serde_json::json;
 
 /// A client of an organisation of its own.
-fn tenant(server: &Server, name: &str) -> Client {
+pub(crate) fn tenant(server: &Server, name: &str) -> Client {
     let output = server.command(&["org", "create", name]);
     assert!(output.status.success(), "org create: {output:?}");
     server.client().with_key(&new_key(server, name))

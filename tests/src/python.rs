@@ -1,10 +1,13 @@
-//! Python on the host side: programs that tests run *inside*, and the virtual environment of the SDK suite.
+//! Python on the host side: programs that tests run *inside*, and the virtual environments of the suites.
 
 use crate::programs::repository;
 use std::path::PathBuf;
 
 /// Environment variable with the Python of a virtual environment in which `voidrun` is installed.
 pub const SDK_PYTHON_ENV: &str = "BULKHEAD_SDK_PYTHON";
+
+/// Environment variable with the program `schemathesis`.
+pub const SCHEMATHESIS_ENV: &str = "BULKHEAD_SCHEMATHESIS";
 
 /// What programs inside may use: `call(name, *args)` makes a system call by number and gives back `0` or the
 /// name of the error; `attempt(function)` does the same for a Python function.
@@ -22,8 +25,20 @@ pub fn with_prelude(program: &str) -> String {
 /// When it is not there.
 #[must_use]
 pub fn sdk_python() -> PathBuf {
-    let path = std::env::var_os(SDK_PYTHON_ENV)
-        .map_or_else(|| repository().join("target/sdk-venv/bin/python"), PathBuf::from);
-    assert!(path.is_file(), "{} is missing: run scripts/test sdk", path.display());
+    installed(SDK_PYTHON_ENV, "target/sdk-venv/bin/python", "sdk")
+}
+
+/// The fuzzer of the API; `scripts/test contract` installs it.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn schemathesis() -> PathBuf {
+    installed(SCHEMATHESIS_ENV, "target/schemathesis-venv/bin/schemathesis", "contract")
+}
+
+fn installed(variable: &str, path: &str, suite: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(|| repository().join(path), PathBuf::from);
+    assert!(path.is_file(), "{} is missing: run scripts/test {suite}", path.display());
     path
 }

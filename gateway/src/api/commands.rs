@@ -125,3 +125,15 @@ pub(crate) struct Exit {
     #[schema(nullable = false)]
     pub(crate) output_open: Option<bool>,
 }
+
+/// One event of a stream of events.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct StreamEvent {
+    #[schema(value_type = String, pattern = "^(stdout|stderr|gap|exit)$")]
+    event: &'static str,
+    /// Text as it is or base64, the range of a gap, or one line of JSON (schema `Exit`).
+    data: String,
+    /// The offset to resume from.
+    id: Option<String>,
+}

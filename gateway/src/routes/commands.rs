@@ -8,7 +8,8 @@ use super::exec::{encoding, stdin};
 use super::program::{self, Key, Manner};
 use super::{Call, Command};
 use crate::api::{
-    AttachRequest, Commands, ExecRequest, Killed, PidRequest, Process, Started, Waited, instant, refusals,
+    AttachRequest, Commands, ExecRequest, Killed, PidRequest, Process, Started, StreamEvent, Waited, instant,
+    refusals,
 };
 use crate::error::ApiResult;
 use crate::input::{Fields, read};
@@ -110,7 +111,7 @@ pub(crate) async fn kill(call: Call, id: &str) -> ApiResult<Reply> {
     ),
     request_body = AttachRequest,
     responses(
-        (status = 200, body = String, content_type = "text/event-stream",
+        (status = 200, body = StreamEvent, content_type = "text/event-stream",
          headers(("X-Execution-Pid" = u64, description = "Names the command within its sandbox."))),
         refusals::Keyed, refusals::Bodied, refusals::Reached
     )

@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::program::{self, Key, Manner};
-use crate::api::{Envelope, ExecData, ExecRequest, OnDisconnect, Started, refusals};
+use crate::api::{Envelope, ExecData, ExecRequest, OnDisconnect, Started, StreamEvent, refusals};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields, Switch};
 use crate::limits;
@@ -80,7 +80,7 @@ pub(crate) enum ExecAnswer {
     ),
     request_body = ExecRequest,
     responses(
-        (status = 200, body = String, content_type = "text/event-stream",
+        (status = 200, body = StreamEvent, content_type = "text/event-stream",
          headers(("X-Execution-Pid" = u64, description = "Names the command within its sandbox."))),
         refusals::Keyed, refusals::Bodied, refusals::Reached
     )
