@@ -4,8 +4,11 @@
 //! Programs open files of the kernel for writing at most and never write: a hole is shown, not used.
 
 mod agent;
+mod base;
+mod churn;
 mod escape;
 mod filter;
+mod http;
 mod leak;
 mod neighbours;
 mod shared;
