@@ -28,6 +28,10 @@ impl<'a> Base<'a> {
     pub(crate) fn of(server: &'a Server) -> Self {
         let neighbour = server.create();
         let _warm = neighbour.exec("true").ok();
+        // The runtime keeps the id maps of a range for the next sandbox.
+        let another = server.create();
+        let _warm = another.exec("true").ok();
+        another.delete();
         let (held, threads) = (held(server), threads(server));
         let memory_kib = server.half("gateway").resident_kib();
         Self { server, neighbour, held, threads, memory_kib }

@@ -2,7 +2,8 @@
 //! H06 in `tests/streams/slow.rs`, H14 in `tests/contract/fuzz.rs`.
 
 use crate::base::{Base, raise_descriptors};
-use bulkhead_tests::{Server, raw};
+use bulkhead_tests::residue::descriptors;
+use bulkhead_tests::{Server, raw, within};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -92,9 +93,16 @@ fn h01_answers_that_nobody_reads_are_given_up() {
     let body = r#"{"command":"head -c 7000000 /dev/zero | tr '\\0' x"}"#;
     let head = format!("POST /api{}", sandbox.path("/exec"));
     let text = request(&server, &head, &format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    let sockets = || descriptors(server.half("gateway").pid).get("socket").copied().unwrap_or(0);
+    let before = sockets();
     let mut silent: Vec<TcpStream> = (0..10).map(|_| raw::connect(server.address())).collect();
     silent.iter_mut().for_each(|stream| stream.write_all(text.as_bytes()).expect("the server listens"));
-    std::thread::sleep(READ_PATIENCE);
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(sockets() >= before + silent.len(), "an answer that can go on is not given up");
+    within(READ_PATIENCE, "who reads nothing is cut", || {
+        let open = sockets();
+        if open <= before { Ok(()) } else { Err(format!("{open} sockets, {before} before")) }
+    });
     for stream in &mut silent {
         let (mut got, mut chunk) = (0, [0; 64 << 10]);
         while let Ok(many @ 1..) = stream.read(&mut chunk) {

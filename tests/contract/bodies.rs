@@ -3,6 +3,7 @@
 use crate::create_body;
 use bulkhead_tests::{Server, raw};
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 /// One byte more than a JSON body may have.
 const TOO_LARGE: usize = (2 << 20) + 1;
@@ -28,7 +29,7 @@ fn assert_envelope(answer: &raw::RawAnswer, status: u16, what: &str) {
 }
 
 #[test]
-fn what_is_no_json_object_is_400() {
+fn h10_what_is_no_json_object_is_400() {
     let server = Server::start();
     let sandbox = server.create();
     let exec = format!("/sandboxes/{}/exec", sandbox.id());
@@ -57,6 +58,38 @@ fn what_is_no_json_object_is_400() {
         assert_envelope(&post_json(&server, &exec, body), 400, what);
     }
     assert_eq!(sandbox.exec("echo still here").stdout, "still here\n");
+}
+
+/// Bodies that cost a careless parser much; each is answered at once, and the machine's own noise is no failure.
+#[test]
+fn h10_bodies_made_to_be_expensive_are_answered_at_once() {
+    const AT_ONCE: Duration = Duration::from_millis(50);
+    let server = Server::start();
+    let sandbox = server.create();
+    let exec = format!("/sandboxes/{}/exec", sandbox.id());
+    let list = |items: Vec<String>| items.join(",");
+    let keys = list((0..150_000).map(|n| format!("\"k{n}\":0")).collect());
+    let same = list(vec!["\"command\":\"true\"".to_owned(); 60_000]);
+    let env = list((0..60_000).map(|n| format!("\"K{n}\":\"\"")).collect());
+    let bodies = [
+        ("150,000 keys", format!("{{\"command\":\"true\",{keys}}}")),
+        ("one key again and again", format!("{{{same}}}")),
+        ("60,000 variables", format!("{{\"command\":\"true\",\"env\":{{{env}}}}}")),
+        ("a string of 2 MB", format!("{{\"command\":\"{}\"}}", "a".repeat(2_000_000))),
+        ("300,000 escapes", format!("{{\"command\":\"{}\"}}", "\\u00e9".repeat(300_000))),
+        ("a number of 2 MB", format!("{{\"command\":\"true\",\"timeout\":{}}}", "9".repeat(2_000_000))),
+        ("arrays as deep as they are long", format!("{{\"args\":{}", "[".repeat(1_000_000))),
+        ("a million items", format!("{{\"command\":\"true\",\"args\":[{}0]}}", "0,".repeat(1_000_000))),
+    ];
+    for (what, body) in bodies {
+        let times = (0..5).map(|_| {
+            let start = Instant::now();
+            assert_envelope(&post_json(&server, &exec, body.as_bytes()), 400, what);
+            start.elapsed()
+        });
+        let time = times.min().expect("five");
+        assert!(time < AT_ONCE, "{what}: {time:?}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn command() {
 }
 
 #[test]
-fn timeout() {
+fn h12_timeout() {
     let server = Server::start();
     let sandbox = server.create();
     refused(&sandbox, "timeout", &[json!("30"), json!(1.5), json!(true), json!([30])]);

@@ -140,7 +140,7 @@ fn signals_reach_every_process() {
 }
 
 #[test]
-fn only_signals_are_signals() {
+fn h12_only_signals_are_signals() {
     let server = Server::start();
     let sandbox = server.create();
     let pid = sandbox.run("sleep 70709");

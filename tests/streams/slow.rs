@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const GROWTH: u64 = 24 << 10;
 
 #[test]
-fn readers_who_stop_grow_nothing_alone() {
+fn h06_readers_who_stop_grow_nothing_alone() {
     let server = Server::start();
     let (flooding, neighbour) = (server.create(), server.create());
     let _warm = (flooding.stream("seq 100000").collect(), neighbour.exec("true"));
@@ -128,7 +128,7 @@ fn more_readers_than_may_be_are_told_so() {
 }
 
 #[test]
-fn one_who_stopped_reading_is_cut_after_a_while() {
+fn h06_one_who_stopped_reading_is_cut_after_a_while() {
     let server = Server::start();
     let sandbox = server.create();
     let more = |script: &str, on_disconnect: &str| json!({"command": script, "timeout": 300, "onDisconnect": on_disconnect});

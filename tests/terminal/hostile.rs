@@ -1,6 +1,6 @@
-//! Frames that break the protocol or its bounds: the connection is closed with the code of RFC 6455.
+//! H05: frames that break the protocol or its bounds; the connection is closed with the code of RFC 6455.
 
-use bulkhead_tests::websocket::{Message, head};
+use bulkhead_tests::websocket::{Message, WebSocket, head};
 use bulkhead_tests::{Server, Terminal};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn breaches_of_the_protocol_are_1002() {
+fn h05_breaches_of_the_protocol_are_1002() {
     let server = Server::start();
     let sandbox = server.create();
     let session = sandbox.session(&json!({}));
@@ -61,7 +61,7 @@ fn breaches_of_the_protocol_are_1002() {
 }
 
 #[test]
-fn what_is_too_long_is_1009() {
+fn h05_what_is_too_long_is_1009() {
     let server = Server::start();
     let sandbox = server.create();
     let session = sandbox.session(&json!({}));
@@ -89,7 +89,7 @@ fn what_is_too_long_is_1009() {
 }
 
 #[test]
-fn tiny_frames_and_pings_by_the_thousand_grow_nothing_alone() {
+fn h05_tiny_frames_and_pings_by_the_thousand_grow_nothing_alone() {
     let server = Server::start();
     let sandbox = server.create();
     let session = sandbox.session(&json!({}));
@@ -119,8 +119,25 @@ fn tiny_frames_and_pings_by_the_thousand_grow_nothing_alone() {
     let _prompt = again.prompt();
 }
 
+/// No extension is taken, so no frame may be compressed and nothing is ever inflated.
 #[test]
-fn what_follows_a_close_is_not_typed() {
+fn h05_offers_of_compression_are_not_taken() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let path = format!("/api{}?apiKey={}", sandbox.path("/pty"), server.client().key());
+    let offer = "permessage-deflate; client_max_window_bits; server_max_window_bits=15".to_owned();
+    for offers in [offer.clone(), vec![offer; 200].join(", ")] {
+        // The client looks for an extension in the answer itself.
+        let headers = [("Sec-WebSocket-Extensions", offers.as_str())];
+        let mut socket = WebSocket::connect(server.address(), &path, &headers).expect("an upgrade");
+        // What a bomb begins with: a compressed message.
+        socket.bytes(&masked(0xc2, &[0xec, 0xc1, 0x01, 0x01]));
+        assert!(matches!(socket.end(Duration::from_secs(10)), Message::Close(1002, _)));
+    }
+}
+
+#[test]
+fn h05_what_follows_a_close_is_not_typed() {
     let server = Server::start();
     let sandbox = server.create();
     let session = sandbox.session(&json!({}));
