@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Time of a run, everyday and in the long form.
-const TIME: [Duration; 2] = [Duration::from_secs(25), Duration::from_secs(300)];
+const TIME: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(300)];
 /// Requests per route and phase, which the time may cut short.
 const EXAMPLES: [&str; 2] = ["20", "2000"];
 
