@@ -21,6 +21,8 @@ fn fuzz(client: &Client, sandbox: &Sandbox<'_>, more: &[&str], environment: &[(&
     let (live, ended) = (sandbox.run_with("exec cat", json!({"stdin": true})), sandbox.run("true"));
     assert_eq!(sandbox.wait(ended), 0);
     let session = sandbox.session(&json!({}));
+    // It leaves caches where it runs.
+    let dir = tempfile::tempdir().expect("a directory");
     let output = Command::new(schemathesis())
         .args(["run", "--no-color", "--generation-database", "none", "--continue-on-failure", "--no-shrink"])
         .args(["--checks", CHECKS, "--max-examples", EXAMPLES[long], "--request-timeout", "20"])
@@ -36,7 +38,7 @@ fn fuzz(client: &Client, sandbox: &Sandbox<'_>, more: &[&str], environment: &[(&
         .env("FUZZ_ENDED_PID", ended.to_string())
         .env("FUZZ_SESSION", session)
         .envs(environment.iter().copied())
-        .current_dir(std::env::temp_dir())
+        .current_dir(dir.path())
         .output()
         .expect("schemathesis of the virtual environment starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
