@@ -47,6 +47,14 @@ impl Client {
         self.call("DELETE", &format!("/api/sandboxes/{sandbox}"), None, 200).map(drop)
     }
 
+    /// Opens a session with a terminal and returns its id.
+    pub(crate) fn session(&mut self, sandbox: &str) -> Result<String> {
+        let path = format!("/api/sandboxes/{sandbox}/pty/sessions");
+        let answer = self.call("POST", &path, Some(&json!({})), 200)?;
+        let id = answer.pointer("/data/sessionId").and_then(Value::as_str);
+        Ok(id.with_context(|| format!("no sessionId in {answer}"))?.to_owned())
+    }
+
     /// True when the product says that all of it works.
     pub(crate) fn healthy(&mut self) -> Result<()> {
         let (status, _) = self.exchange("GET", "/healthz", None)?;

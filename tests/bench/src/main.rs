@@ -3,14 +3,21 @@
 //! Each benchmark prints one JSON object on standard output; progress goes to standard error. Latencies are
 //! *paced*: 25 ms pass before each operation, because back-to-back loops hide waits that real requests pay.
 
+mod body;
 mod bundle;
+mod checks;
 mod client;
 mod density;
 mod host;
 mod latency;
+mod memory;
 mod peers;
 mod product;
+mod pty;
+mod shells;
+mod socket;
 mod stats;
+mod stream;
 mod throughput;
 
 use anyhow::{Context, Result, bail};
@@ -19,12 +26,12 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The benchmarks, in the order in which they run when none is named.
-const NAMES: [&str; 4] = ["create", "exec", "throughput", "density"];
+const NAMES: [&str; 6] = ["create", "exec", "throughput", "density", "stream", "pty"];
 
 /// Measures the product beside its peers in the same run.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Benchmarks: create, exec, throughput, density; all without a name.
+    /// Benchmarks: create, exec, throughput, density, stream, pty; all without a name.
     names: Vec<String>,
     /// Rounds of a latency benchmark; each round measures every side once.
     #[arg(long, default_value_t = 100)]
@@ -35,6 +42,12 @@ struct Options {
     /// Sandboxes of the density benchmark.
     #[arg(long, default_value_t = 200)]
     sandboxes: usize,
+    /// MiB of each stream of the stream benchmark.
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+    /// Streams of each side of the stream benchmark.
+    #[arg(long, default_value_t = 5)]
+    streams: usize,
     /// The program to measure; `bulkhead-agent` stands beside it.
     #[arg(long, default_value = "dist/bin/bulkhead")]
     program: PathBuf,
@@ -55,6 +68,9 @@ fn main() -> Result<()> {
     if options.rounds == 0 || options.seconds == 0 || options.sandboxes == 0 {
         bail!("rounds, seconds and sandboxes are at least 1");
     }
+    if options.mib == 0 || options.streams == 0 {
+        bail!("mib and streams are at least 1");
+    }
     for name in names {
         eprintln!("bench: {name}");
         let figures = run(name, &options).with_context(|| format!("benchmark {name}"))?;
@@ -69,6 +85,8 @@ fn run(name: &str, options: &Options) -> Result<Value> {
         "create" => latency::create(&instance, options.rounds),
         "exec" => latency::exec(&instance, options.rounds),
         "throughput" => throughput::run(&instance, options.seconds),
+        "stream" => stream::run(&instance, options.mib, options.streams),
+        "pty" => pty::run(&instance, options.rounds),
         _ => density::run(&instance, options.sandboxes),
     };
     let stopped = instance.stop();

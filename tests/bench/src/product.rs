@@ -55,6 +55,21 @@ impl Instance {
         Client::connect(self.port, &self.key)
     }
 
+    /// Where it listens, on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The key of the default organisation.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The pid of `serve`, the parent of the other two.
+    pub(crate) fn pid(&self) -> u32 {
+        self.serve.id()
+    }
+
     /// The instance's own directory; more may be put there.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
