@@ -1,14 +1,31 @@
 //! Many sandboxes, many clients, for long: nothing grows.
 
+mod client;
+mod measure;
+mod resume;
+mod stalled;
+mod terminals;
+
 use bulkhead_tests::residue::{descriptors, host_wide};
 use bulkhead_tests::{Server, eventually};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Rounds of the everyday form; the long form (`scripts/test all`) has twenty times as many.
+/// Whether this is the long form (`scripts/test all`).
+fn is_long() -> bool {
+    std::env::var_os("BULKHEAD_TEST_LONG").is_some()
+}
+
+/// Rounds of the everyday form; the long form has twenty times as many.
 fn rounds(everyday: usize) -> usize {
-    if std::env::var_os("BULKHEAD_TEST_LONG").is_some() { everyday * 20 } else { everyday }
+    if is_long() { everyday * 20 } else { everyday }
+}
+
+/// Numbers that are the same in each run.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 31
 }
 
 /// Create, exec, delete by four clients until `count` are done.

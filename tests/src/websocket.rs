@@ -107,6 +107,12 @@ impl WebSocket {
         Ok(socket)
     }
 
+    /// The bare connection, for one who reads without looking.
+    #[must_use]
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// A text message, as the SDKs send what is typed.
     pub fn text(&mut self, text: &str) {
         self.frame(FIN | opcode::TEXT, text.as_bytes());

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::io::BufRead;
 
 /// The line, of 63 letters and its end: as long as those of a talkative program.
 pub(crate) const LINE: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
@@ -21,6 +22,13 @@ pub(crate) trait Check {
 
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// Where the first line ends. The standard library looks at many bytes at once only here.
+fn line_end(mut bytes: &[u8]) -> Result<Option<usize>> {
+    let all = bytes;
+    let skipped = bytes.skip_until(b'\n')?;
+    Ok(all[..skipped].ends_with(b"\n").then(|| skipped - 1))
 }
 
 /// The bytes themselves.
@@ -91,13 +99,14 @@ impl Events {
             let rest = &bytes[from..];
             // A line within an event: its end counts, as another data line follows. This is nearly all of a
             // stream.
-            if self.form == Form::Text && rest.starts_with(&self.usual) && self.plain.total % 64 == 0 {
+            if self.form == Form::Text && rest.starts_with(&self.usual) && self.plain.total.is_multiple_of(64)
+            {
                 from += self.usual.len();
                 self.plain.total += 64;
                 self.lines += 1;
                 continue;
             }
-            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(from) };
+            let Some(end) = line_end(rest)? else { return Ok(from) };
             self.line(&rest[..end])?;
             from += end + 1;
         }
@@ -147,7 +156,7 @@ impl Check for Events {
         let mut bytes = piece;
         if !self.rest.is_empty() {
             // Only the line that was cut is put together again.
-            let end = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |at| at + 1);
+            let end = line_end(piece)?.map_or(piece.len(), |at| at + 1);
             let mut whole = std::mem::take(&mut self.rest);
             whole.extend_from_slice(&piece[..end]);
             let taken = self.lines(&whole)?;
