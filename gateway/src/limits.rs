@@ -78,8 +78,11 @@ pub(crate) const AGENT_UNARY: Duration = Duration::from_secs(60);
 pub(crate) const AGENT_HEADER_BYTES: usize = 8 << 10;
 /// Headers of an agent's answer.
 pub(crate) const AGENT_HEADERS: usize = 32;
-/// Read buffer of one agent connection, in bytes.
-pub(crate) const AGENT_BUFFER: usize = 128 << 10;
+/// Read buffer of one agent connection, in bytes: one record of an agent with everything around it. A stream
+/// whose client has stopped holds it twice, read and on its way to the frames.
+pub(crate) const AGENT_BUFFER: usize = 40 << 10;
+/// Bytes of output that are worked on at once: as events they can become seven times as many.
+pub(crate) const OUTPUT_ITEM: usize = 32 << 10;
 /// Bytes of an agent's JSON frame: ours have below 300.
 pub(crate) const AGENT_JSON_FRAME: usize = 4 << 10;
 /// Empty frames that a stream may start with, plus one for each second of its life.

@@ -22,6 +22,9 @@ use bytes::{Bytes, BytesMut};
 use held::Held;
 use std::fmt::Write;
 
+/// Bytes of an event around its data, at most.
+const EVENT_FRAME: usize = 64;
+
 /// How output becomes data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -65,7 +68,8 @@ impl Encoder {
 
     /// What is ready to be sent.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
-        (!self.out.is_empty()).then(|| self.out.split().freeze())
+        // The whole buffer: a rest of it would be held as long as what is sent.
+        (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).freeze())
     }
 
     /// Whether part of a line is held back.
@@ -86,9 +90,11 @@ impl Encoder {
             Encoding::Base64 if bytes.is_empty() => {}
             Encoding::Base64 => {
                 self.offset += length(bytes);
+                let room = bytes.len().div_ceil(3) * 4;
+                self.out.reserve(room + EVENT_FRAME);
                 self.begin(name(source));
                 let at = self.out.len();
-                self.out.resize(at + bytes.len().div_ceil(3) * 4, 0);
+                self.out.resize(at + room, 0);
                 // The room is exact.
                 STANDARD.encode_slice(bytes, &mut self.out[at..]).unwrap_or_default();
                 self.end();
@@ -152,6 +158,7 @@ impl Encoder {
         if bytes.is_empty() {
             return;
         }
+        self.out.reserve(lines::room(bytes) + EVENT_FRAME);
         self.begin(name(source));
         lines::write(bytes, &mut self.out);
         self.end();

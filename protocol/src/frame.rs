@@ -94,6 +94,8 @@ pub fn encode(kind: FrameType, payload: &[u8], out: &mut Vec<u8>) {
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,
+    /// Length of the last frame's payload, which ends at `start`.
+    last: usize,
 }
 
 impl Decoder {
@@ -101,8 +103,10 @@ impl Decoder {
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
-            self.start = 0;
+            (self.start, self.last) = (0, 0);
         }
+        // Not doubled: hundreds of streams may stand with what they hold.
+        self.buffer.reserve_exact(bytes.len());
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -123,8 +127,14 @@ impl Decoder {
             return Ok(None);
         }
         let from = self.start + HEADER_LEN;
-        self.start = from + len;
+        (self.start, self.last) = (from + len, len);
         Ok(Some(Frame { kind, payload: &self.buffer[from..from + len] }))
+    }
+
+    /// The payload of the frame that came last, until the next call of [`Self::feed`].
+    #[must_use]
+    pub fn last_payload(&self) -> &[u8] {
+        &self.buffer[self.start - self.last..self.start]
     }
 
     /// Whether bytes of an unfinished frame are waiting: at the end of a stream this is an error.
@@ -164,7 +174,9 @@ mod tests {
             for piece in wire.chunks(cut) {
                 decoder.feed(piece);
                 while let Some(frame) = decoder.next_frame().unwrap() {
-                    got.push(frame.payload.to_vec());
+                    let payload = frame.payload.to_vec();
+                    prop_assert_eq!(decoder.last_payload(), &payload[..]);
+                    got.push(payload);
                 }
             }
             prop_assert_eq!(got, payloads);

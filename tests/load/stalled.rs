@@ -11,7 +11,7 @@ const SANDBOXES: usize = 10;
 const STREAMS: usize = 50;
 /// KiB that a stream whose client stopped reading may cost the gateway: what it read from the agent, the events
 /// made of it, and what waits for the socket.
-const GATEWAY_PER_STREAM: u64 = 256;
+const GATEWAY_PER_STREAM: u64 = 320;
 /// KiB that an agent may grow by, however many of its streams stand: the 8 MiB that its journals share, and for
 /// each of the streams two records of 32 KiB on their way to the gateway.
 const AGENT: u64 = (8 << 10) + 64 * STREAMS as u64;

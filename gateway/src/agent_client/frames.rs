@@ -21,7 +21,7 @@ pub(crate) enum Item<'a> {
     KeepAlive,
     /// The execution with this handle runs.
     Started(u64),
-    /// At most [`bulkhead_protocol::frame::MAX_PAYLOAD`] bytes, never none.
+    /// At most [`limits::OUTPUT_ITEM`] bytes, never none; a longer frame comes in several items.
     Output(Source, &'a [u8]),
     /// Bytes that the agent no longer had.
     Gap(Gap),
@@ -45,6 +45,8 @@ enum Phase {
 pub(crate) struct Frames {
     decoder: Decoder,
     phase: Phase,
+    /// Bytes of the last frame that were not given out yet, and whose output they are.
+    left: Option<(Source, usize)>,
     offset: u64,
     empty: u64,
     since: Instant,
@@ -62,7 +64,7 @@ impl Frames {
     }
 
     fn at(phase: Phase, offset: u64) -> Self {
-        Self { decoder: Decoder::default(), phase, offset, empty: 0, since: Instant::now() }
+        Self { decoder: Decoder::default(), phase, left: None, offset, empty: 0, since: Instant::now() }
     }
 
     /// Offset behind the last item.
@@ -70,12 +72,17 @@ impl Frames {
         self.offset
     }
 
+    /// Takes bytes, once [`Self::next`] has given everything that was there.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        debug_assert!(self.left.is_none(), "the rest of a frame would be lost");
         self.decoder.feed(bytes);
     }
 
     /// The next item that is there; after an error the stream must not be used again.
     pub(crate) fn next(&mut self) -> Result<Option<Item<'_>>, AgentError> {
+        if let Some((source, left)) = self.left {
+            return Ok(Some(self.part(source, left)));
+        }
         let frame = self.decoder.next_frame().map_err(|_| AgentError::Malformed("frame"))?;
         let Some(Frame { kind, payload }) = frame else { return Ok(None) };
         if payload.is_empty() {
@@ -93,8 +100,14 @@ impl Frames {
             {
                 Item::KeepAlive
             }
-            (FrameType::Stdout, Phase::Resumed | Phase::Running) => Item::Output(Source::Stdout, payload),
-            (FrameType::Stderr, Phase::Resumed | Phase::Running) => Item::Output(Source::Stderr, payload),
+            (FrameType::Stdout, Phase::Resumed | Phase::Running) => {
+                let left = payload.len();
+                return Ok(Some(self.part(Source::Stdout, left)));
+            }
+            (FrameType::Stderr, Phase::Resumed | Phase::Running) => {
+                let left = payload.len();
+                return Ok(Some(self.part(Source::Stderr, left)));
+            }
             (FrameType::Gap, Phase::Resumed | Phase::Running) => Item::Gap(gap(payload, self.offset)?),
             (FrameType::Ended, Phase::Resumed | Phase::Running) => Item::Ended(ended(payload)?),
             (FrameType::KeepAlive | FrameType::Started | FrameType::Input, _)
@@ -103,12 +116,9 @@ impl Frames {
             }
         };
         match &item {
-            Item::KeepAlive => {}
+            // Output is counted where it is given out.
+            Item::KeepAlive | Item::Output(..) => {}
             Item::Started(_) => self.phase = Phase::Running,
-            Item::Output(_, bytes) => {
-                self.phase = Phase::Running;
-                self.offset = self.offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            }
             Item::Gap(gap) => {
                 self.phase = Phase::Running;
                 self.offset = gap.to;
@@ -116,6 +126,16 @@ impl Frames {
             Item::Ended(_) => self.phase = Phase::Over,
         }
         Ok(Some(item))
+    }
+
+    /// The next of the `left` bytes of the last frame.
+    fn part(&mut self, source: Source, left: usize) -> Item<'_> {
+        let count = left.min(limits::OUTPUT_ITEM);
+        self.phase = Phase::Running;
+        self.left = (count < left).then_some((source, left - count));
+        self.offset = self.offset.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        let payload = self.decoder.last_payload();
+        Item::Output(source, &payload[payload.len() - left..][..count])
     }
 
     /// To be asked at the end: an agent that says more than it may is at fault.

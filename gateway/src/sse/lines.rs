@@ -39,10 +39,14 @@ pub(super) fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
+/// Bytes that [`write`] appends where no character but LF ends a line and every character is valid.
+pub(super) fn room(bytes: &[u8]) -> usize {
+    let ends = bytes.iter().map(|byte| usize::from(*byte == b'\n')).sum::<usize>();
+    bytes.len() + ends * (NEXT_LINE.len() - 1)
+}
+
 /// Appends `bytes` as the inside of one event's data: the first line's `data:` is there already.
 pub(super) fn write(bytes: &[u8], out: &mut BytesMut) {
-    // Lines are usually far longer than what is put between them.
-    out.reserve(bytes.len() + bytes.len() / 8 + 64);
     // Far faster than looking for what is invalid, and nearly always enough.
     if std::str::from_utf8(bytes).is_ok() {
         write_text(bytes, out);
