@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpSocket};
 
+/// Bytes that the kernel takes from us for one client before the client's side has room for them, in all. Left to
+/// itself it takes up to 4 MiB for each client that has stopped reading; what is on its way does not count.
+const UNSENT: u32 = 256 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -51,5 +54,7 @@ fn socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    // Inherited by every connection.
+    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT)?;
     Ok(socket)
 }
