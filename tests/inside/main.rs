@@ -3,6 +3,7 @@
 
 mod identity;
 mod surroundings;
+mod truth;
 
 use bulkhead_tests::probe::{self, Report};
 use bulkhead_tests::{Sandbox, Server};
