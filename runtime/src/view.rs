@@ -38,8 +38,8 @@ pub(crate) const SHARED: &str = "sys/host";
 const PERIOD_US: u64 = 100_000;
 /// Links from the places where programs look to the sandbox's own files.
 const CPU_LISTS: [&str; 3] = ["online", "possible", "present"];
-/// In `/sys/fs/cgroup`: the name there, and the file that it leads to.
-const CGROUP_LINKS: [(&str, &str); 14] = [
+/// In `/sys/fs/cgroup` and in what stands for a leaf of it: the name there, and the file that it leads to.
+const UNIFIED_LINKS: [(&str, &str); 7] = [
     ("memory.max", "memory.max"),
     ("memory.high", "none.max"),
     ("memory.swap.max", "none"),
@@ -47,6 +47,12 @@ const CGROUP_LINKS: [(&str, &str); 14] = [
     ("memory.swap.current", "none"),
     ("cpu.max", "cpu.max"),
     ("pids.max", "pids.max"),
+];
+/// What stands for every leaf: commands live in leaves without limits of their own, so the sandbox's hold. Not a link
+/// to the top, in which a program that follows links would never end.
+const LEAF: &str = "leaf";
+/// The same for programs that look for hierarchies of version 1.
+const SPLIT_LINKS: [(&str, &str); 7] = [
     ("memory/memory.limit_in_bytes", "memory.max"),
     ("memory/memory.memsw.limit_in_bytes", "memory.max"),
     ("memory/memory.soft_limit_in_bytes", "memory.max"),
@@ -114,14 +120,16 @@ fn shared(mounts: &Path) -> bulkhead_sys::Result<View> {
     let heading = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
     write(sys.as_fd(), "host/cgroups", &format!("{heading}{}", rows.concat()))?;
     let cgroup = attached(&mounts.join("cgroup"))?;
-    directories(cgroup.as_fd(), &["memory", "cpu", "pids"])?;
+    directories(cgroup.as_fd(), &["memory", "cpu", "pids", LEAF])?;
     write(cgroup.as_fd(), "cgroup.controllers", "cpu memory pids\n")?;
-    for (name, file) in CGROUP_LINKS {
+    for (name, file) in UNIFIED_LINKS.into_iter().chain(SPLIT_LINKS) {
         link(cgroup.as_fd(), &format!("/sys/sandbox/{file}"), name)?;
     }
+    for (name, file) in UNIFIED_LINKS {
+        link(cgroup.as_fd(), &format!("/sys/sandbox/{file}"), &format!("{LEAF}/{name}"))?;
+    }
     for leaf in 0..LEAVES {
-        // Commands live in leaves without limits of their own; what holds for them are the sandbox's.
-        link(cgroup.as_fd(), ".", &leaf.to_string())?;
+        link(cgroup.as_fd(), LEAF, &leaf.to_string())?;
     }
     for mount in [&sys, &cgroup] {
         let closed = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;

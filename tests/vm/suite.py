@@ -10,6 +10,7 @@ import re
 import time
 import traceback
 
+import attacks
 import product
 import residue
 
@@ -21,7 +22,7 @@ AGENT_PIDS = 32
 BUDGET = 110
 
 
-class Suite:
+class Suite(attacks.Attacks):
     """What the cases share, and the cases in the order in which they run."""
 
     def __init__(self):
@@ -182,7 +183,7 @@ class Suite:
         """Every case, in order."""
         return [
             self.unified_hierarchy, self.serve_starts, self.create, self.run, self.kill_receipt,
-            self.limits_in_force, self.memory, self.pids, self.cpu, self.neighbour, self.gateway_killed,
+            self.limits_in_force, self.memory, self.pids, self.cpu, self.neighbour, *self.attacks(), self.gateway_killed,
             self.runtime_killed, self.serve_restarted, self.serve_killed, self.unit_restarted, self.delete,
             self.purge,
         ]
