@@ -13,7 +13,6 @@ pub mod caps;
 mod child;
 pub mod error;
 pub mod fd;
-pub mod fsflags;
 pub mod loopdev;
 pub mod net;
 pub mod op;

@@ -68,7 +68,7 @@ const SOCKET: Rule = Rule::ByArguments(
     ],
     NO_FAMILY,
 );
-const SOCKETPAIR: Rule = Rule::ByArguments(&[(&[is(0, 1)], Verdict::Allow)], NO_FAMILY);
+const UNIX_SOCKET: Rule = Rule::ByArguments(&[(&[is(0, 1)], Verdict::Allow)], NO_FAMILY);
 /// `SO_ATTACH_FILTER`, `SO_ATTACH_BPF` and their two `REUSEPORT` sisters, of `SOL_SOCKET`.
 const SETSOCKOPT: Rule = Rule::ByArguments(
     &[
@@ -163,12 +163,14 @@ pub const ROWS: &[Row] = &[
     all(ALLOW, NETWORK, "sockets once made; which ones may be made is decided at socket"),
     all(ALLOW, EVENTS, "waiting for events"),
     all(ALLOW, SELF_SANDBOX, "programs that confine themselves: only ever takes rights away"),
-    all(
-        SOCKET,
-        &[c::SYS_socket],
-        "unix, tcp, udp and route netlink: the other families and protocols have each had their kernel exploits (AF_ALG: CVE-2026-31431; AF_VSOCK reaches a hypervisor), and opening one may load a module",
-    ),
-    all(SOCKETPAIR, &[c::SYS_socketpair], "unix: no other family has pairs"),
+    Row {
+        numbers: &[c::SYS_socket],
+        agent: SOCKET,
+        command: SOCKET,
+        gateway: UNIX_SOCKET,
+        why: "unix, tcp, udp and route netlink: the other families and protocols have each had their kernel exploits (AF_ALG: CVE-2026-31431; AF_VSOCK reaches a hypervisor), and opening one may load a module; the gateway has taken its addresses and makes unix sockets only",
+    },
+    all(UNIX_SOCKET, &[c::SYS_socketpair], "unix: no other family has pairs"),
     all(
         CLONE,
         &[c::SYS_clone],
