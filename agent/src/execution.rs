@@ -159,7 +159,7 @@ impl Executions {
         let (detached, hold) = (about.is_detached(), about.hold());
         let shows = about.shows();
         let keep = if detached { Keep::Newest } else { Keep::UntilRead };
-        let link = Rc::new(Link::new(Journal::new(keep, Rc::clone(&self.budget))));
+        let link = Rc::new(Link::new(Journal::new(keep, Rc::clone(&self.budget)), about.manners()));
         let (sender, receiver) = oneshot::channel();
         let holder = if detached { Holder::Nobody } else { Holder::Connection(receiver) };
         let entry = Entry::new(handle, Rc::clone(&link), streams.input, Rc::clone(&leaf), about);

@@ -75,13 +75,27 @@ fn a_terminal_of_ones_own_loses_nothing_and_hears_an_interrupt() {
 }
 
 #[test]
+fn who_sits_at_a_session_sees_all_of_a_long_file() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let session = sandbox.session(&json!({}));
+    let mut terminal = sandbox.terminal(&session, "");
+    let _prompt = terminal.prompt();
+    terminal.send("stty -onlcr; seq 1500000; echo stopped\n");
+    // 11 MB: far more than the journal keeps for one that came later.
+    let text = terminal.until(0, "the last line", |text| text.contains("\n1500000\n"));
+    let numbers = text.lines().filter_map(|line| line.parse::<u32>().ok());
+    assert!((1..=1_500_000).eq(numbers), "something is missing");
+}
+
+#[test]
 fn a_client_that_cannot_be_told_of_a_gap_is_closed() {
     let server = Server::start();
     let sandbox = server.create();
     let session = sandbox.session(&json!({}));
     let (mut plain, mut told) = (sandbox.terminal(&session, ""), sandbox.terminal(&session, "&from=0"));
     let _prompts = (plain.prompt(), told.prompt());
-    plain.send("seq 9000000; echo at-the-$((1+0))-end\n");
+    plain.send("seq 3000000; echo at-the-$((1+0))-end\n");
     bulkhead_tests::within(Duration::from_secs(60), "the end is in the buffer", || {
         let data = sandbox.get(&format!("/pty/sessions/{session}/buffer")).data();
         if data["output"].as_str().is_some_and(|text| text.contains("\nat-the-1-end\r\n")) {

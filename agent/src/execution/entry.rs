@@ -2,7 +2,7 @@
 
 use super::input::{Input, Kind, Taken};
 use super::leaf::Leaf;
-use super::link::{Link, Wants};
+use super::link::{Link, Manners, Wants};
 use super::signal;
 use super::terminal;
 use crate::gate::Gate;
@@ -63,6 +63,14 @@ impl About {
         match self.stdio {
             Stdio::Pipes(_) => Wants::Output,
             Stdio::Terminal(_) => Wants::End,
+        }
+    }
+
+    /// A terminal's program waits for who sits at it; a command's for nobody.
+    pub(crate) fn manners(&self) -> Manners {
+        match self.stdio {
+            Stdio::Pipes(_) => Manners::GoesOn,
+            Stdio::Terminal(_) => Manners::Waits,
         }
     }
 

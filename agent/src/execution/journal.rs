@@ -144,6 +144,18 @@ impl Journal {
         taken
     }
 
+    /// The oldest offset that is still there once the next frame's worth was written.
+    pub(crate) fn start_after_next(&self) -> u64 {
+        let mut excess = (MAX_PAYLOAD + WRITE_COST).saturating_sub(self.free());
+        for record in &self.records {
+            if excess == 0 {
+                return record.from;
+            }
+            excess = excess.saturating_sub(record.cost());
+        }
+        self.end
+    }
+
     /// What follows `cursor`, which moves behind it; `None` when nothing does yet.
     pub(crate) fn read(&mut self, cursor: &mut u64) -> Option<Item> {
         let start = self.records.front().map_or(self.end, |record| record.from);

@@ -8,7 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How long the program of a terminal waits for somebody who sits at it and has stopped reading. After that it goes
+/// on, and who was late is told of a gap or dropped.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
@@ -16,6 +21,7 @@ pub(crate) struct Link {
     journal: Rc<RefCell<Journal>>,
     /// By number; each wakes whoever polled that reader last.
     readers: RefCell<BTreeMap<u64, Waiting>>,
+    manners: Manners,
     next_reader: Cell<u64>,
     room: Notify,
     last: RefCell<Last>,
@@ -25,6 +31,25 @@ pub(crate) struct Link {
 struct Waiting {
     wants: Wants,
     waker: Option<Waker>,
+    cursor: u64,
+    pace: Pace,
+}
+
+/// Whether a writer waits for readers of what would give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// Never: a slow reader costs the program nothing.
+    GoesOn,
+    /// For those who make progress, as a real terminal does: whoever prints a long file over a slow line wants to see
+    /// all of it.
+    Waits,
+}
+
+/// Whether a reader was waited for in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Keeps,
+    Stopped,
 }
 
 /// What a reader is there for.
@@ -57,10 +82,11 @@ pub(crate) enum Next {
 
 impl Link {
     /// A link over an empty journal.
-    pub(crate) fn new(journal: Journal) -> Self {
+    pub(crate) fn new(journal: Journal, manners: Manners) -> Self {
         Self {
             journal: Rc::new(RefCell::new(journal)),
             readers: RefCell::default(),
+            manners,
             next_reader: Cell::new(0),
             room: Notify::new(),
             last: RefCell::new(Last::Running),
@@ -71,10 +97,29 @@ impl Link {
     pub(crate) async fn room(&self) -> usize {
         loop {
             let room = self.journal.borrow().room();
-            if room > 0 {
+            if room == 0 {
+                self.room.notified().await;
+            } else if !self.would_outrun() {
                 return room;
+            } else if tokio::time::timeout(PATIENCE, self.room.notified()).await.is_err() {
+                self.give_up_on_the_late();
             }
-            self.room.notified().await;
+        }
+    }
+
+    /// Whether what is written next takes something away from a reader that is worth waiting for.
+    fn would_outrun(&self) -> bool {
+        if self.manners == Manners::GoesOn {
+            return false;
+        }
+        let start = self.journal.borrow().start_after_next();
+        self.readers.borrow().values().any(|reader| reader.is_late(start))
+    }
+
+    fn give_up_on_the_late(&self) {
+        let start = self.journal.borrow().start_after_next();
+        for reader in self.readers.borrow_mut().values_mut().filter(|reader| reader.is_late(start)) {
+            reader.pace = Pace::Stopped;
         }
     }
 
@@ -136,7 +181,13 @@ impl Link {
     }
 }
 
-/// A cursor into the output of an execution. Costs the others nothing, however slow it is.
+impl Waiting {
+    fn is_late(&self, start: u64) -> bool {
+        self.wants == Wants::Output && self.pace == Pace::Keeps && self.cursor < start
+    }
+}
+
+/// A cursor into the output of an execution.
 #[derive(Debug)]
 pub(crate) struct Reader {
     link: Rc<Link>,
@@ -149,8 +200,9 @@ impl Reader {
     /// A reader of what follows offset `from`; one beyond the end is the end.
     pub(crate) fn new(link: Rc<Link>, wants: Wants, from: u64) -> Self {
         let number = link.next_reader.replace(link.next_reader.get() + 1);
-        link.readers.borrow_mut().insert(number, Waiting { wants, waker: None });
         let cursor = from.min(link.end());
+        let waiting = Waiting { wants, waker: None, cursor, pace: Pace::Keeps };
+        link.readers.borrow_mut().insert(number, waiting);
         Self { link, number, wants, cursor }
     }
 
@@ -167,6 +219,9 @@ impl Reader {
         if self.wants == Wants::Output {
             let item = self.link.journal.borrow_mut().read(&mut self.cursor);
             if let Some(item) = item {
+                if let Some(waiting) = self.link.readers.borrow_mut().get_mut(&self.number) {
+                    (waiting.cursor, waiting.pace) = (self.cursor, Pace::Keeps);
+                }
                 self.link.room.notify_one();
                 return Poll::Ready(Next::Item(item));
             }
@@ -190,5 +245,77 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.link.readers.borrow_mut().remove(&self.number);
+        // Nobody has to be waited for any more.
+        self.link.room.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execution::journal::{Budget, Keep};
+    use bulkhead_protocol::frame::MAX_PAYLOAD;
+
+    /// Writes until the writer has to wait, at most `most` bytes; how many it wrote.
+    async fn write(link: &Link, most: usize) -> usize {
+        let piece = vec![b'x'; MAX_PAYLOAD];
+        let mut written = 0;
+        while written < most {
+            let Ok(room) = tokio::time::timeout(PATIENCE / 2, link.room()).await else { break };
+            let count = room.min(most - written);
+            link.write(Stream::Stdout, &piece[..count]);
+            written += count;
+        }
+        written
+    }
+
+    async fn read_all(reader: &mut Reader) -> usize {
+        let mut read = 0;
+        while let Ok(next) =
+            tokio::time::timeout(PATIENCE / 100, std::future::poll_fn(|cx| reader.poll_next(cx))).await
+        {
+            match next {
+                Next::Item(Item::Output(_, bytes)) => read += bytes.len(),
+                other => panic!("{other:?}"),
+            }
+        }
+        read
+    }
+
+    fn link(manners: Manners) -> Rc<Link> {
+        Rc::new(Link::new(Journal::new(Keep::Newest, Rc::new(Budget::default())), manners))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_terminal_waits_for_a_reader_that_goes_on_and_loses_nothing() {
+        let link = link(Manners::Waits);
+        let mut reader = Reader::new(Rc::clone(&link), Wants::Output, 0);
+        let (mut written, mut read) = (0, 0);
+        for _ in 0..5 {
+            let now = write(&link, 8 << 20).await;
+            assert!(now < 3 << 20, "the writer waited");
+            written += now;
+            read += read_all(&mut reader).await;
+        }
+        assert_eq!(read, written);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_on_without_one_that_stopped_left_or_never_came() {
+        let link = link(Manners::Waits);
+        let stopped = Reader::new(Rc::clone(&link), Wants::Output, 0);
+        assert!(write(&link, 8 << 20).await < 8 << 20);
+        // Once for each of them, however long it stays.
+        link.room().await;
+        assert_eq!(write(&link, 8 << 20).await, 8 << 20);
+        drop(stopped);
+        assert_eq!(write(&link, 8 << 20).await, 8 << 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_waits_for_nobody() {
+        let link = link(Manners::GoesOn);
+        let _slow = Reader::new(Rc::clone(&link), Wants::Output, 0);
+        assert_eq!(write(&link, 8 << 20).await, 8 << 20);
     }
 }
