@@ -57,6 +57,8 @@ enum Pace {
 pub(crate) enum Wants {
     /// Output, then the end.
     Output,
+    /// The same, as somebody who sits at a terminal.
+    Screen,
     /// The end alone.
     End,
 }
@@ -127,7 +129,7 @@ impl Link {
     pub(crate) fn write(&self, stream: Stream, bytes: &[u8]) {
         let taken = self.journal.borrow_mut().write(stream, bytes);
         debug_assert_eq!(taken, bytes.len(), "the pump reads no more than there is room for");
-        self.wake(|wants| wants == Wants::Output);
+        self.wake(Wants::output);
     }
 
     /// Nothing is written any more; this is how it ended.
@@ -167,7 +169,7 @@ impl Link {
     /// Readers of output that are there now.
     pub(crate) fn clients(&self) -> u32 {
         let readers = self.readers.borrow();
-        let clients = readers.values().filter(|reader| reader.wants == Wants::Output).count();
+        let clients = readers.values().filter(|reader| reader.wants.output()).count();
         u32::try_from(clients).unwrap_or(u32::MAX)
     }
 
@@ -181,9 +183,15 @@ impl Link {
     }
 }
 
+impl Wants {
+    fn output(self) -> bool {
+        matches!(self, Self::Output | Self::Screen)
+    }
+}
+
 impl Waiting {
     fn is_late(&self, start: u64) -> bool {
-        self.wants == Wants::Output && self.pace == Pace::Keeps && self.cursor < start
+        self.wants == Wants::Screen && self.pace == Pace::Keeps && self.cursor < start
     }
 }
 
@@ -216,11 +224,15 @@ impl Reader {
 
     /// What follows the cursor, which moves behind it.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
-        if self.wants == Wants::Output {
+        if self.wants.output() {
             let item = self.link.journal.borrow_mut().read(&mut self.cursor);
             if let Some(item) = item {
                 if let Some(waiting) = self.link.readers.borrow_mut().get_mut(&self.number) {
-                    (waiting.cursor, waiting.pace) = (self.cursor, Pace::Keeps);
+                    waiting.cursor = self.cursor;
+                    // One that takes a little now and then would be waited for again each time.
+                    if self.cursor == self.link.end() {
+                        waiting.pace = Pace::Keeps;
+                    }
                 }
                 self.link.room.notify_one();
                 return Poll::Ready(Next::Item(item));
@@ -289,7 +301,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_terminal_waits_for_a_reader_that_goes_on_and_loses_nothing() {
         let link = link(Manners::Waits);
-        let mut reader = Reader::new(Rc::clone(&link), Wants::Output, 0);
+        let mut reader = Reader::new(Rc::clone(&link), Wants::Screen, 0);
         let (mut written, mut read) = (0, 0);
         for _ in 0..5 {
             let now = write(&link, 8 << 20).await;
@@ -303,7 +315,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_goes_on_without_one_that_stopped_left_or_never_came() {
         let link = link(Manners::Waits);
-        let stopped = Reader::new(Rc::clone(&link), Wants::Output, 0);
+        let stopped = Reader::new(Rc::clone(&link), Wants::Screen, 0);
         assert!(write(&link, 8 << 20).await < 8 << 20);
         // Once for each of them, however long it stays.
         link.room().await;
@@ -315,7 +327,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_command_waits_for_nobody() {
         let link = link(Manners::GoesOn);
-        let _slow = Reader::new(Rc::clone(&link), Wants::Output, 0);
+        let _slow = Reader::new(Rc::clone(&link), Wants::Screen, 0);
         assert_eq!(write(&link, 8 << 20).await, 8 << 20);
     }
 }

@@ -185,7 +185,7 @@ fn terminal(
     }
     let Some(seat) = executions.take_seat() else { return empty(StatusCode::SERVICE_UNAVAILABLE) };
     // A reader from here on, so that no second one comes in between.
-    let output = Output::new(Rc::clone(&entry.link), Wants::Output, from);
+    let output = Output::new(Rc::clone(&entry.link), Wants::Screen, from);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(attend(upgrade, entry, output, seat));
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
