@@ -61,3 +61,27 @@ assert_static() {
   need_command readelf binutils
   ! readelf --program-headers "$1" | grep -q INTERP || die "$1 is not statically linked"
 }
+
+# The word by which programs are known that walls can be taken away from: the variable that says which.
+WEAKEN_MARK=BULKHEAD_WEAKEN
+
+# Into target/weakened, for negative controls of attacks; fast to build, slow to run, never shipped. One target
+# directory of its own: the feature changes what depends on it.
+build_weakened() {
+  cargo build --locked --target-dir target/weaken -p bulkhead --features weaken
+  # The flag for this one program alone: what it depends on need not be built anew.
+  cargo rustc --locked --target-dir target/weaken -p bulkhead-agent --bin bulkhead-agent --features weaken -- \
+    -C target-feature=+crt-static
+  mkdir -p target/weakened
+  local program
+  for program in bulkhead bulkhead-agent; do
+    grep -q "$WEAKEN_MARK" "target/weaken/debug/$program" || die "$program was not weakened"
+    install_atomically "target/weaken/debug/$program" "target/weakened/$program"
+  done
+  assert_static target/weakened/bulkhead-agent
+}
+
+# Whoever slipped the feature in, and how: such a program is not installed.
+assert_not_weakened() {
+  ! grep -q "$WEAKEN_MARK" "$1" || die "$1 was built with the feature weaken, which is for attack tests only"
+}

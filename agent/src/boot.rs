@@ -79,7 +79,10 @@ pub(crate) fn take() -> Result<Boot, BootError> {
 fn give_up_capabilities() -> Result<(), bulkhead_sys::Error> {
     process::clear_ambient().during("prctl", || "PR_CAP_AMBIENT_CLEAR_ALL".into())?;
     let held = process::capabilities().during("capget", String::new)?;
-    let permitted = held.permitted & caps::AGENT;
+    let kept = caps::AGENT;
+    #[cfg(feature = "weaken")]
+    let kept = crate::weaken::kept(kept);
+    let permitted = held.permitted & kept;
     let kept = CapSets { permitted, effective: permitted & IN_FORCE, inheritable: 0 };
     process::set_capabilities(kept).during("capset", || format!("{kept:x?}"))
 }

@@ -18,6 +18,8 @@ mod server;
 mod slots;
 mod vitals;
 mod watch;
+#[cfg(feature = "weaken")]
+mod weaken;
 
 use std::process::ExitCode;
 

@@ -19,6 +19,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     process::die_with(settings.supervisor)?;
+    #[cfg(feature = "weaken")]
+    bulkhead_runtime::weaken::read_environment().context(Refusal)?;
     process::raise_file_limit()?;
     let agent = std::fs::read(&settings.agent)
         .with_context(|| format!("read the agent {}", settings.agent.display()))

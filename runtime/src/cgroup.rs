@@ -14,7 +14,7 @@ use crate::error::{Doing, Result};
 use bulkhead_protocol::{Limits, SandboxId};
 use bulkhead_sys::call::mount;
 use bulkhead_sys::error::Context;
-use knobs::Knob;
+pub(crate) use knobs::Knob;
 pub(crate) use layout::Layout;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -67,7 +67,10 @@ impl Groups {
         }
         let unified = make(self.unified.as_fd(), id.as_str()).doing("make a cgroup")?;
         let group = Group { unified, v1 };
-        for knob in knobs::of(limits, self.layout.kind()) {
+        let knobs = knobs::of(limits, self.layout.kind());
+        #[cfg(feature = "weaken")]
+        let knobs = crate::weaken::knobs(knobs);
+        for knob in knobs {
             group.set(&knob).doing("set a limit")?;
         }
         Ok(group)

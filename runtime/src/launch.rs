@@ -139,13 +139,11 @@ impl InCgroup {
     /// Makes the disk and the root.
     pub(crate) fn root(self, roots: &mut dyn Roots) -> Result<Rooted> {
         let Prepared { record, hostname } = &self.prepared;
-        let wish = Wish {
-            id: &record.id,
-            image: &record.image,
-            hostname,
-            range: record.slot.range(),
-            disk_bytes: record.limits.disk_bytes,
-        };
+        let disk_bytes = record.limits.disk_bytes;
+        #[cfg(feature = "weaken")]
+        let disk_bytes = crate::weaken::disk_bytes(disk_bytes);
+        let wish =
+            Wish { id: &record.id, image: &record.image, hostname, range: record.slot.range(), disk_bytes };
         let root = roots.prepare(wish).map_err(Error::Root)?;
         Ok(Rooted { in_cgroup: self, root })
     }
@@ -192,9 +190,13 @@ impl Rooted {
             descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
         };
         let ops = order::steps(&inputs);
+        #[cfg(feature = "weaken")]
+        let ops = crate::weaken::steps(ops);
         let steps = Steps::of(&ops);
         let namespaces =
             namespace::USER | namespace::PID | namespace::MOUNT | namespace::IPC | namespace::UTS;
+        #[cfg(feature = "weaken")]
+        let namespaces = crate::weaken::namespaces(namespaces);
         let unified = group.unified.as_fd();
         let child =
             launcher.home.away(range.base, || spawn(&ops, namespaces, Some(unified)).doing("clone"))?;

@@ -23,6 +23,8 @@ mod roots;
 mod sandbox;
 pub mod server;
 mod view;
+#[cfg(feature = "weaken")]
+pub mod weaken;
 
 pub use error::{Error, Result};
 pub use ids::NEUTRAL;

@@ -1,15 +1,38 @@
 //! The system call filter, call by call, with the answers of its table.
 
 use crate::{assert_all, outcome, sandbox_of};
-use bulkhead_tests::Server;
+use bulkhead_tests::{Server, Switch, Watch};
 
 #[test]
 fn e09_no_new_namespace_and_none_of_another_process() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
-    let results = outcome(
+    let results = outcome(&sandbox, NAMESPACES);
+    assert_all(&results, &["EPERM"]);
+    let clone3 = outcome(
         &sandbox,
         r#"
+args = (ctypes.c_uint64 * 8)(0x10000000, 0, 0, 0, 17, 0, 0, 0)
+print(json.dumps({"clone3 user": call("clone3", ctypes.byref(args), 64), "clone3 null": call("clone3", 0, 64)}))"#,
+    );
+    assert_all(&clone3, &["ENOSYS"]);
+    watch.end();
+}
+
+/// Behind the filter stand the bounds of the user namespace, and behind those nothing but the kernel.
+#[test]
+fn e09_control_without_the_filter_and_without_the_bounds() {
+    let program = r#"print(json.dumps({"user": call("unshare", 0x10000000)}))"#;
+    let server = Server::weakened(&[Switch::CommandFilter]);
+    assert_all(&outcome(&sandbox_of(&server), program), &["ENOSPC"]);
+    drop(server);
+    let server = Server::weakened(&[Switch::CommandFilter, Switch::NamespaceLocks]);
+    assert_all(&outcome(&sandbox_of(&server), program), &["ok"]);
+}
+
+/// Tries every way to a namespace.
+const NAMESPACES: &str = r#"
 FLAGS = {"user": 0x10000000, "mnt": 0x20000, "net": 0x40000000, "pid": 0x20000000, "ipc": 0x8000000,
          "uts": 0x4000000, "cgroup": 0x2000000, "time": 0x80}
 out = {}
@@ -21,17 +44,7 @@ for name, flag in FLAGS.items():
     out["setns " + name] = call("setns", fd, 0)
 out["unshare all"] = call("unshare", sum(FLAGS.values()))
 out["unshare high bits"] = call("unshare", 0x10000000 | 1 << 32)
-print(json.dumps(out))"#,
-    );
-    assert_all(&results, &["EPERM"]);
-    let clone3 = outcome(
-        &sandbox,
-        r#"
-args = (ctypes.c_uint64 * 8)(0x10000000, 0, 0, 0, 17, 0, 0, 0)
-print(json.dumps({"clone3 user": call("clone3", ctypes.byref(args), 64), "clone3 null": call("clone3", 0, 64)}))"#,
-    );
-    assert_all(&clone3, &["ENOSYS"]);
-}
+print(json.dumps(out))"#;
 
 #[test]
 fn e15_no_mount_of_any_kind() {

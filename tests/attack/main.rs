@@ -5,6 +5,7 @@
 
 mod agent;
 mod base;
+mod catalogue;
 mod churn;
 mod escape;
 mod filter;
@@ -12,6 +13,7 @@ mod http;
 mod leak;
 mod neighbours;
 mod shared;
+mod shipped;
 
 use bulkhead_tests::python::with_prelude;
 use bulkhead_tests::{Sandbox, Server};

@@ -68,7 +68,7 @@ fn health_and_metrics_are_for_operators() {
     let port = 32_000 + std::process::id() % 700;
     let metrics = format!("127.0.0.1:{port}");
     let args = ["--metrics-listen".to_owned(), metrics.clone()].to_vec();
-    let server = Server::start_with(&Options { args });
+    let server = Server::start_with(&Options { args, ..Options::default() });
     let _sandbox = server.create();
     let health = server.client().send("GET", "/healthz", &[], None);
     assert_eq!(health.status, 200);

@@ -20,8 +20,10 @@ fn sigterm_keeps_sandboxes_and_the_next_start_adopts_them() {
 
 #[test]
 fn on_stop_destroy_destroys() {
-    let mut server =
-        Server::start_with(&Options { args: ["--on-stop", "destroy"].map(str::to_owned).to_vec() });
+    let mut server = Server::start_with(&Options {
+        args: ["--on-stop", "destroy"].map(str::to_owned).to_vec(),
+        ..Options::default()
+    });
     let ids: Vec<String> = (0..5).map(|_| server.create().id().to_owned()).collect();
     server.stop();
     server.assert_no_sandbox_left();

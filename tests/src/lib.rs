@@ -28,6 +28,9 @@ pub mod server;
 pub mod sse;
 pub mod streaming;
 pub mod terminal;
+pub mod verdict;
+pub mod watch;
+pub mod weakened;
 pub mod websocket;
 
 pub use client::{Answer, Client};
@@ -36,3 +39,5 @@ pub use sandbox::{Run, Sandbox};
 pub use server::{Options, Server};
 pub use sse::{Event, Events};
 pub use terminal::Terminal;
+pub use watch::Watch;
+pub use weakened::Switch;

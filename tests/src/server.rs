@@ -9,6 +9,7 @@ use crate::janitor::Janitor;
 use crate::programs::program;
 use crate::residue::Instance;
 use crate::sandbox::Sandbox;
+use crate::verdict::Verdict;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,6 +30,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 pub struct Options {
     /// More arguments of `bulkhead serve`.
     pub args: Vec<String>,
+    /// The directory of other programs than those under test.
+    pub programs: Option<PathBuf>,
+    /// More variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running server. Its drop is the leak check: every sandbox is deleted, the server stopped and purged, and
@@ -37,7 +42,8 @@ pub struct Options {
 pub struct Server {
     dir: PathBuf,
     port: u16,
-    args: Vec<String>,
+    options: Options,
+    bulkhead: PathBuf,
     serve: Option<Child>,
     client: Client,
     instance: Instance,
@@ -59,7 +65,10 @@ impl Server {
     /// When it is not healthy within half a minute.
     #[must_use]
     pub fn start_with(options: &Options) -> Self {
-        let bulkhead = program("bulkhead");
+        let bulkhead = match &options.programs {
+            Some(programs) => programs.join("bulkhead"),
+            None => program("bulkhead"),
+        };
         let dir = tempfile::Builder::new().prefix("bh-").tempdir().expect("a directory").keep();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("own directory");
         let port = free_port();
@@ -69,7 +78,8 @@ impl Server {
         let mut server = Self {
             client: Client::new(&address, ""),
             serve: None,
-            args: options.args.clone(),
+            options: options.clone(),
+            bulkhead,
             baseline: BTreeSet::new(),
             made: Mutex::default(),
             dir,
@@ -129,7 +139,7 @@ impl Server {
     /// When the program can't be started.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(program("bulkhead"));
+        let mut command = Command::new(&self.bulkhead);
         command.args(args).arg("--state-dir").arg(&self.instance.state);
         command.output().expect("bulkhead starts")
     }
@@ -252,11 +262,17 @@ impl Server {
         let log = log.expect("a log file in the own directory");
         let errors = log.try_clone().expect("a second handle of the log");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program("bulkhead")).arg("serve");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.bulkhead).arg("serve");
         command.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
         command.arg("--state-dir").arg(&self.instance.state).arg("--run-dir").arg(&self.instance.run);
-        command.args(&self.args).stdin(std::process::Stdio::null()).stdout(log).stderr(errors);
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
+        command.args(&self.options.args).stdin(std::process::Stdio::null()).stdout(log).stderr(errors);
         self.serve = Some(command.spawn().expect("setpriv of util-linux starts"));
+    }
+
+    /// What a test that ends well on it says of its entry of the attack catalogue.
+    fn verdict(&self) -> Verdict {
+        if self.options.programs.is_some() { Verdict::Control } else { Verdict::Held }
     }
 
     fn dir(&self) -> &Path {

@@ -43,6 +43,8 @@ fn plan<'a>(rules: &'a Rules, command: Command, ends: &'a Ends) -> Vec<Op<'a>> {
     let account = command.account;
     let held = if account.uid == 0 { caps::TENANT } else { 0 };
     let sets = CapSets { effective: held, permitted: held, inheritable: 0 };
+    #[cfg(feature = "weaken")]
+    let sets = crate::weaken::held(sets);
     let adjust = Op::WriteFile {
         path: c"/proc/self/oom_score_adj".into(),
         bytes: OOM_SCORE.to_vec(),
@@ -158,6 +160,8 @@ pub(crate) async fn start(
     let mut starting = Starting { leaf: Some(leaf), child: None };
     let (streams, ends) = streams::make(command.stdio, command.account.uid, scratch)?;
     let ops = plan(rules, command, &ends);
+    #[cfg(feature = "weaken")]
+    let ops = crate::weaken::plan(ops);
     let group = starting.leaf.as_ref().map(Leaf::directory);
     let child = bulkhead_sys::spawn::spawn(&ops, 0, group).map_err(|error| failure_of_call(&error))?;
     wait_for_report(starting.child.insert(child)).await?;

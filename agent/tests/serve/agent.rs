@@ -294,6 +294,7 @@ fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
         Op::Place(null.as_fd(), 0),
         Op::Place(null.as_fd(), 1),
         Op::Place(null.as_fd(), 2),
+        Op::Unshare(namespace::PID),
         Op::ForkInit(vec![Op::CloseOnExecFrom(3), Op::Ready, execute("init")]),
         Op::Place(listener.as_fd(), LISTEN_FD),
         Op::Place(directory.as_fd(), CGROUP_FD),

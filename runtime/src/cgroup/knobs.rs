@@ -10,9 +10,9 @@ const PERIOD_US: u64 = 100_000;
 
 /// One write to one file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Knob {
+pub(crate) struct Knob {
     /// Which v1 hierarchy; on v2 there is but one directory.
-    pub(super) controller: &'static str,
+    pub(crate) controller: &'static str,
     pub(super) file: &'static str,
     pub(super) value: String,
 }

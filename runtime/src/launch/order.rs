@@ -58,6 +58,8 @@ pub(super) fn steps<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
     ops.extend(enter_limits(inputs));
     ops.extend(become_root_inside());
     ops.extend(build_root(inputs));
+    // Commands live in a pid namespace that this process, the agent to be, is no part of.
+    ops.push(Op::Unshare(namespace::PID));
     ops.push(Op::ForkInit(init(inputs)));
     ops.extend(leave_the_host(inputs));
     ops.extend(bound_resources(inputs));
@@ -242,6 +244,8 @@ fn execute<'a>(inputs: &Inputs<'a>, role: &CStr) -> Op<'a> {
         format!("{LAUNCH_ENV}={}", inputs.record.launch),
         format!("{OPEN_FILES_ENV}={}", inputs.record.limits.open_files),
         format!("{MEMORY_ENV}={}", inputs.record.limits.memory_bytes),
+        #[cfg(feature = "weaken")]
+        crate::weaken::variable(),
     ];
     Op::ExecuteFile {
         file: inputs.launcher.agent.as_fd(),

@@ -265,7 +265,6 @@ fn execute_first(programs: &[(std::ffi::CString, exec::Strings)], envp: &exec::S
 }
 
 fn fork_init(ops: &[Op<'_>], line: Line<'_>) -> Result<(), Errno> {
-    unshare(exec::namespace::PID)?;
     let (reader, writer) = unistd::pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: clone asks for one thread, which the child of a clone has; the new process runs ops only, which
     // are async-signal-safe.

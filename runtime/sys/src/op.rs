@@ -84,7 +84,8 @@ pub enum Op<'a> {
     HideDirectory(CString),
     /// Makes everything at and below a directory read-only, by a mount over itself.
     MakeReadOnly(CString),
-    /// Enters a new pid namespace with a first process that runs these ops; goes on when it says [`Op::Ready`].
+    /// Starts a process that runs these ops; goes on when it says [`Op::Ready`]. After [`Op::Unshare`] of a pid
+    /// namespace it is the first one there.
     ForkInit(Vec<Op<'a>>),
     /// Tells the parent of [`Op::ForkInit`] to go on.
     Ready,

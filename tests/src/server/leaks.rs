@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::eventually::eventually;
+use crate::verdict::{self, Verdict};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -31,7 +32,10 @@ impl Server {
     }
 
     /// All that the list shows, and what [`Server::create`] made: the list hides those that were killed.
-    fn delete_all(&self) {
+    ///
+    /// # Panics
+    /// When one cannot be deleted.
+    pub fn delete_all(&self) {
         let mut ids = std::mem::take(&mut *self.made.lock().expect("no test panics while it holds this"));
         loop {
             for id in ids.drain(..) {
@@ -83,11 +87,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            verdict::record(Verdict::Broken);
             self.clean_quietly();
             return;
         }
         // A leak is a failure of the test, but the host has to be clean after it all the same.
         let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.end()));
+        verdict::record(if end.is_ok() { self.verdict() } else { Verdict::Broken });
         if let Err(leak) = end {
             self.clean_quietly();
             std::panic::resume_unwind(leak);
