@@ -1,11 +1,12 @@
 //! Ways out of a sandbox that were used against others.
 
 use crate::{assert_all, host_file, outcome, sandbox_of};
-use bulkhead_tests::Server;
+use bulkhead_tests::{Server, Watch};
 
 #[test]
 fn e01_files_that_make_the_kernel_run_programs() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
     let watched =
         ["/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", "/proc/sys/kernel/hostname"];
@@ -15,7 +16,7 @@ fn e01_files_that_make_the_kernel_run_programs() {
         r#"
 names = ["sys/kernel/core_pattern", "sys/kernel/modprobe", "sys/kernel/hotplug", "sys/kernel/poweroff_cmd",
          "sys/fs/binfmt_misc/register", "sysrq-trigger", "sys/vm/overcommit_memory", "sys/vm/drop_caches",
-         "sys/kernel/hostname", "sys/kernel/pid_max", "sys/user/max_user_namespaces", "sys/net/ipv4/ip_forward"]
+         "sys/kernel/hostname", "sys/kernel/pid_max", "sys/kernel/shmmax", "sys/fs/mqueue/msg_max", "sys/user/max_user_namespaces", "sys/net/ipv4/ip_forward"]
 roots = ["/proc", "/proc/1/root/proc", "/proc/self/root/proc", "/proc/thread-self/root/proc",
          "/proc/self/task/%d/root/proc" % os.getpid(), "/proc/self/cwd/../proc", "/dev/fd/../../../proc"]
 print(json.dumps({root + "/" + name: open_for_write(root + "/" + name) for root in roots for name in names}))"#,
@@ -31,16 +32,22 @@ print(json.dumps({root + "/" + name: open_for_write(root + "/" + name) for root 
     let null = sandbox.exec("stat -L -c '%t:%T' /proc/sysrq-trigger");
     assert!(null.code != 0 || null.line() == "1:3", "sysrq-trigger is no null device: {}", null.data);
     assert_eq!(watched.map(host_file), before);
+    watch.end();
 }
 
 #[test]
 fn e02_no_cgroup_file_can_be_written() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
     let results = outcome(
         &sandbox,
         r#"
-found = {"tried": "EPERM"}
+found = {
+    "user namespace": call("unshare", 0x10000000 | 0x20000 | 0x2000000),
+    "version 1": call("mount", "none", "/tmp", "cgroup", 0, "memory"),
+    "version 2": call("mount", "none", "/tmp", "cgroup2", 0, None),
+}
 for root in ["/sys", "/proc/self/root/sys", "/run", "/dev"]:
     for dir, dirs, files in os.walk(root):
         for name in files:
@@ -53,11 +60,13 @@ for line in open("/proc/self/mountinfo"):
 print(json.dumps(found))"#,
     );
     assert_all(&results, &["EACCES", "EROFS", "EPERM"]);
+    watch.end();
 }
 
 #[test]
 fn e05_a_tour_of_pid_1_ends_at_the_reaper() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
     let results = outcome(
         &sandbox,
@@ -85,11 +94,13 @@ print(json.dumps(out))"#,
     assert_eq!(sandbox.exec("ls -m /proc/1/fd 2>/dev/null").line(), "0, 1, 2");
     let arguments = sandbox.exec("tr '\\0' ' ' < /proc/1/cmdline");
     assert!(!arguments.stdout.contains('/'), "the reaper's arguments name a path: {}", arguments.stdout);
+    watch.end();
 }
 
 #[test]
 fn e06_chroot_leads_nowhere() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let program = r#"
 before = sorted(os.listdir("/"))
 root = os.open("/", os.O_RDONLY)
@@ -103,11 +114,13 @@ print(json.dumps([first, second, sorted(os.listdir(".")) == before]))"#;
     let run = outcome(&sandbox_of(&server), program);
     // Package managers need chroot: it may work, and then the way out of it ends where it started.
     assert!(run[2] == true && (run[0] == "ok" || run[0] == "EPERM"), "{run}");
+    watch.end();
 }
 
 #[test]
 fn e12_device_nodes_cannot_be_made() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
     let results = outcome(
         &sandbox,
@@ -125,6 +138,7 @@ print(json.dumps(out))"#,
     assert_all(&results, &["EPERM", "EROFS"]);
     let fifo = outcome(&sandbox, r#"print(json.dumps({"fifo": attempt(os.mkfifo, "/tmp/fifo")}))"#);
     assert_all(&fifo, &["ok"]);
+    watch.end();
 }
 
 #[test]
@@ -132,6 +146,7 @@ fn e16_no_socket_of_the_host_answers() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener};
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let run_dir = server.instance().run.to_string_lossy().into_owned();
     let state_dir = server.instance().state.to_string_lossy().into_owned();
     let name = format!("bulkhead-canary-{}", std::process::id());
@@ -155,11 +170,13 @@ for line in (read("/proc/net/unix") or "").splitlines()[1:]:
 print(json.dumps(out))"#
     );
     assert_all(&outcome(&sandbox_of(&server), &program), &["ENOENT", "ECONNREFUSED", "EACCES"]);
+    watch.end();
 }
 
 #[test]
 fn e16_no_port_of_the_host_or_beyond_answers() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let canary = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = canary.local_addr().expect("bound").port();
     let api = server.address().rsplit(':').next().expect("a port").to_owned();
@@ -174,11 +191,13 @@ for host in ["127.0.0.1", "0.0.0.0", "::1", "169.254.169.254", "10.0.0.1", "192.
 print(json.dumps(out))"#
     );
     assert_all(&outcome(&sandbox_of(&server), &program), &["ECONNREFUSED", "ENETUNREACH", "EADDRNOTAVAIL"]);
+    watch.end();
 }
 
 #[test]
 fn e18_nothing_of_sys_can_be_written() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let results = outcome(
         &sandbox_of(&server),
         r#"
@@ -192,11 +211,13 @@ out["a new file"] = attempt(lambda: open("/sys/x", "w"))
 print(json.dumps(out))"#,
     );
     assert_all(&results, &["EPERM", "EROFS", "EACCES", "ENOENT"]);
+    watch.end();
 }
 
 #[test]
 fn the_hosts_files_are_not_there() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let canary = server.instance().state.parent().expect("the test's directory").join("canary");
     std::fs::write(&canary, "of the host").expect("own directory");
     let repository = bulkhead_tests::programs::repository().to_string_lossy().into_owned();
@@ -219,11 +240,13 @@ print(json.dumps(out))"#,
         let host = std::fs::read_to_string(format!("/etc/{name}")).unwrap_or_default();
         assert!(inside.is_empty() || inside != host, "/etc/{name} is the host's");
     }
+    watch.end();
 }
 
 #[test]
 fn programs_that_ask_for_privilege_get_none() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
     for script in
         ["unshare -U true", "unshare -m true", "unshare -rn true", "mount -t tmpfs none /mnt", "umount /tmp"]
@@ -231,4 +254,5 @@ fn programs_that_ask_for_privilege_get_none() {
         let run = sandbox.exec(script);
         assert_ne!(run.code, 0, "{script} worked: {}", run.data);
     }
+    watch.end();
 }

@@ -49,6 +49,7 @@ print(json.dumps(out))"#;
 #[test]
 fn e15_no_mount_of_any_kind() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let results = outcome(
         &sandbox_of(&server),
         r#"
@@ -74,11 +75,45 @@ for kind in ["proc", "sysfs", "debugfs", "tracefs", "securityfs", "bpf", "config
 print(json.dumps(out))"#,
     );
     assert_all(&results, &["EPERM"]);
+    watch.end();
+}
+
+/// On each read-only mount that it sees, a tenant tries every way to write that needs no mount call.
+#[test]
+fn e15_nothing_is_written_through_a_read_only_mount() {
+    let server = Server::start();
+    let watch = Watch::begin(&server);
+    let results = outcome(
+        &sandbox_of(&server),
+        r#"
+out = {}
+rows = [line.split(" - ")[0].split() for line in open("/proc/self/mountinfo")]
+for point in sorted({row[4] for row in rows if "ro" in row[5].split(",")}):
+    if os.path.isdir(point):
+        out["a file in " + point] = attempt(os.open, point + "/x", os.O_CREAT | os.O_WRONLY)
+        out["no name in " + point] = attempt(os.open, point, os.O_TMPFILE | os.O_WRONLY)
+        out["times of " + point] = attempt(os.utime, point)
+        out["mode of " + point] = attempt(os.chmod, point, 0o777)
+        names = [point + "/" + name for name in sorted(os.listdir(point))[:3]]
+    else:
+        names = [point]
+    for name in filter(os.path.isfile, names):
+        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+        out["again " + name] = attempt(os.open, "/proc/self/fd/%d" % file, os.O_RDWR)
+        out["shorter " + name] = attempt(os.truncate, name, 0)
+        out["link of " + name] = attempt(os.link, name, "/tmp/link")
+        out["times of " + name] = attempt(os.utime, name)
+print(json.dumps(out))"#,
+    );
+    // EOPNOTSUPP: a file system without nameless files.
+    assert_all(&results, &["EROFS", "EXDEV", "EACCES", "EPERM", "EOPNOTSUPP", "95"]);
+    watch.end();
 }
 
 #[test]
 fn p08_no_io_uring_bpf_perf_keys_or_userfaults() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
     let absent = outcome(
         &sandbox,
@@ -108,11 +143,13 @@ print(json.dumps({
 }))"#,
     );
     assert_all(&refused, &["EPERM"]);
+    watch.end();
 }
 
 #[test]
 fn calls_that_steer_the_host_are_refused() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let results = outcome(
         &sandbox_of(&server),
         r#"
@@ -143,11 +180,13 @@ print(json.dumps({
 }))"#,
     );
     assert_all(&results, &["EPERM"]);
+    watch.end();
 }
 
 #[test]
 fn e13_no_file_by_handle() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let results = outcome(
         &sandbox_of(&server),
         r#"
@@ -159,11 +198,13 @@ for path in ["/", "/usr", "/proc", "/dev", "/tmp"]:
 print(json.dumps(out))"#,
     );
     assert_all(&results, &["EPERM"]);
+    watch.end();
 }
 
 #[test]
 fn e17_sockets_of_strange_families_are_unknown() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let sandbox = sandbox_of(&server);
     let refused = outcome(
         &sandbox,
@@ -186,11 +227,13 @@ print(json.dumps(out))"#,
 print(json.dumps({str(f): call("socket", f, 2, 0) for f in (1, 2, 10)} | {"route": call("socket", 16, 3, 0)}))"#,
     );
     assert_all(&allowed, &["ok"]);
+    watch.end();
 }
 
 #[test]
 fn p13_no_input_is_pushed_into_a_terminal() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let results = outcome(
         &sandbox_of(&server),
         r#"
@@ -205,12 +248,14 @@ for name, request in requests.items():
 print(json.dumps(out))"#,
     );
     assert_all(&results, &["EPERM"]);
+    watch.end();
 }
 
 /// A process of the old 32-bit interface would pass by the numbers of the filter: it is killed.
 #[test]
 fn the_old_interface_kills() {
     let server = Server::start();
+    let watch = Watch::begin(&server);
     let run = sandbox_of(&server).exec(
         r#"python3 - <<'E'
 import ctypes, mmap
@@ -223,6 +268,7 @@ E
 echo code $?"#,
     );
     assert_eq!(run.stdout, "code 159\n", "128 and SIGSYS: {}", run.data);
+    watch.end();
 }
 
 /// A filter that breaks programs would be switched off by the first user.

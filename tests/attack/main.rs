@@ -7,11 +7,14 @@ mod agent;
 mod base;
 mod catalogue;
 mod churn;
+mod controls;
 mod escape;
 mod filter;
 mod http;
 mod leak;
 mod neighbours;
+mod ordinary;
+mod privilege;
 mod shared;
 mod shipped;
 
