@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -130,7 +130,7 @@ fn size_for(file: &Path) -> Result<u64> {
     let free = room.blocks_available() * room.fragment_size();
     let size = free / 100 * SHARE_OF_FREE;
     if size < LEAST_BYTES {
-        let (have, need) = (free >> 20, LEAST_BYTES * 100 / SHARE_OF_FREE >> 20);
+        let (have, need) = (free >> 20, (LEAST_BYTES * 100 / SHARE_OF_FREE) >> 20);
         return Err(Error::NoVolume(format!("{}: {have} MiB free, {need} needed", home.display())));
     }
     // Whole blocks, for I/O past the page cache.
@@ -143,7 +143,7 @@ fn mount_at(file: &Path, place: &Path) -> Result<()> {
     let opened = nix::fcntl::open(file, flags, Mode::empty())
         .during("open", label)
         .doing("open the volume of disks")?;
-    let (device, _held) = match attached_device(file)? {
+    let (device, _held) = match attached_device(opened.as_fd())? {
         Some(device) => (device, None),
         None => {
             let made = loopdev::attach(opened.as_fd()).doing("attach the volume of disks")?;
@@ -160,10 +160,10 @@ fn mount_at(file: &Path, place: &Path) -> Result<()> {
 }
 
 /// The loop device that has this file already: of a mount that somebody moved, or of another run directory.
-fn attached_device(file: &Path) -> Result<Option<PathBuf>> {
-    let wanted = fs::canonicalize(file)
-        .during("realpath", || file.display().to_string())
-        .doing("open the volume of disks")?;
+fn attached_device(file: BorrowedFd<'_>) -> Result<Option<PathBuf>> {
+    // As the kernel names it, whichever links led to it.
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let wanted = fs::read_link(&name).during("readlink", || name).doing("open the volume of disks")?;
     let devices =
         fs::read_dir("/sys/block").during("open", || "/sys/block".into()).doing("list the loop devices")?;
     for device in devices.flatten() {

@@ -74,6 +74,30 @@ print(json.dumps(out))"#,
 }
 
 #[test]
+fn e13_control_a_directory_is_opened_by_its_handle() {
+    let results = without(
+        &BARE,
+        r#"
+os.makedirs("/tmp/outer/inner")
+handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0) + bytes(128))
+print(json.dumps({
+    "name": call(303, -100, "/tmp/outer/inner", handle, ctypes.byref(ctypes.c_int(0)), 0),
+    "open": call("open_by_handle_at", os.open("/tmp", os.O_RDONLY), handle, os.O_DIRECTORY),
+}))"#,
+    );
+    assert_eq!(results["name"], "ok");
+    // Linux gives it to root of a user namespace, for directories of that namespace's own mounts, since 6.11.
+    assert_eq!(results["open"], if kernel() >= (6, 11) { "ok" } else { "EPERM" });
+}
+
+/// The version of the host's kernel.
+fn kernel() -> (u32, u32) {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut numbers = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[test]
 fn e15_control_a_cover_is_made_writable() {
     let results = without(
         &BARE,
@@ -125,7 +149,7 @@ fn e20_control_a_command_of_the_api_is_traced() {
     let server = Server::weakened(&BARE);
     let sandbox = sandbox_of(&server);
     let results = std::thread::scope(|scope| {
-        let traced = scope.spawn(|| sandbox.exec("exec -a traced-71809 sleep 2"));
+        let traced = scope.spawn(|| sandbox.exec("exec -a traced-71809 sleep 20"));
         let results = eventually("the command is there", || {
             let found = outcome(
                 &sandbox,
@@ -134,6 +158,7 @@ out = {}
 for pid in filter(str.isdigit, os.listdir("/proc")):
     if "traced-" + "71809" in (read("/proc/%s/cmdline" % pid) or "") and int(pid) not in (os.getpid(), os.getppid()):
         out[pid] = call("ptrace", 16, int(pid), 0, 0)
+        os.kill(int(pid), 9)
 print(json.dumps(out))"#,
             );
             if found == json!({}) { Err("not seen".to_owned()) } else { Ok(found) }

@@ -9,6 +9,10 @@ use nix::sys::stat::Mode;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+/// How long a child that has nothing left to do may take to end, in milliseconds: on a host that is busy enough, a
+/// process waits seconds for its turn.
+const END_PATIENCE_MS: u16 = 10_000;
+
 /// One line of `uid_map` and `gid_map`, see user_namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
@@ -80,7 +84,8 @@ fn open_namespace(pid: i32) -> Result<OwnedFd> {
 
 fn reap(process: &OwnedFd) -> Result<()> {
     let mut fds = [nix::poll::PollFd::new(process.as_fd(), nix::poll::PollFlags::POLLIN)];
-    nix::poll::poll(&mut fds, nix::poll::PollTimeout::from(2000u16)).during("poll", || "pidfd".into())?;
+    nix::poll::poll(&mut fds, nix::poll::PollTimeout::from(END_PATIENCE_MS))
+        .during("poll", || "pidfd".into())?;
     match pidfd::try_wait(process.as_fd())? {
         Some(_) => Ok(()),
         None => {
