@@ -48,7 +48,7 @@ fn p01_another_user_has_none_and_setuid_gives_none_back() {
 }
 
 #[test]
-fn ids_are_one_range_of_the_hosts_reserved_ones() {
+fn i07_ids_are_one_range_of_the_hosts_reserved_ones() {
     let server = Server::start();
     let (first, second) = (look(&server), look(&server));
     let base = |map: &str| -> u32 {

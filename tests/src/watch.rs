@@ -55,14 +55,16 @@ impl<'a> Watch<'a> {
         Self { server, host: Host::look(), held: footing(server), neighbour: neighbour.work() }
     }
 
-    /// Ends every sandbox of the test and looks again.
+    /// Ends every sandbox of the test and looks again. Gives back how long each beat of the neighbour took, in order
+    /// of length, for who asserts more of them.
     ///
     /// # Panics
     /// When the host changed, the server holds more than before, or a beat of the neighbour was missed.
-    pub fn end(self) {
+    pub fn end(self) -> Vec<Duration> {
         self.server.delete_all();
         let Self { server, host, held, neighbour } = self;
-        let times = neighbour.stop();
+        let mut times = neighbour.stop();
+        times.sort_unstable();
         host.assert_unchanged();
         within(SETTLE, "the server holds what it held", || {
             let now = footing(server);
@@ -70,8 +72,9 @@ impl<'a> Watch<'a> {
                 now.iter().filter(|(kind, count)| held.get(*kind).copied().unwrap_or(0) < **count).collect();
             if more.is_empty() { Ok(()) } else { Err(format!("{more:?}, before {held:?}")) }
         });
-        let slowest = times.iter().max().copied().unwrap_or_default();
+        let slowest = times.last().copied().unwrap_or_default();
         assert!(!times.is_empty() && slowest < SLOWEST_BEAT, "beats of the neighbour: {times:?}");
+        times
     }
 }
 
