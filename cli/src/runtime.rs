@@ -119,6 +119,10 @@ impl Roots for ImageRoots {
         Ok(self.0.disks().discard(id.as_str())?)
     }
 
+    fn disk_limit(&self, id: &SandboxId) -> Result<Option<u64>, RootError> {
+        Ok(self.0.disks().limit(id.as_str())?)
+    }
+
     fn disks(&self) -> Result<Vec<String>, RootError> {
         Ok(self.0.disks().list()?)
     }

@@ -3,6 +3,7 @@
 
 mod commands;
 mod exec;
+mod isolation;
 pub(crate) mod openapi;
 mod pty;
 pub(crate) mod refusals;
@@ -14,6 +15,7 @@ pub(crate) use commands::{
     StreamEvent, Taken, Waited,
 };
 pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, OnDisconnect, Truncated, Usage};
+pub(crate) use isolation::Isolation;
 pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};
 pub(crate) use sandbox::{CreateRequest, LimitsRequest, Port, Sandbox, instant, status};
 pub(crate) use session::{SessionLine, SessionRequest, SessionResult, SessionStreamRequest};

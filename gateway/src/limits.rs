@@ -96,7 +96,7 @@ pub(crate) const DEATH_NOTICE: Duration = Duration::from_secs(2);
 pub(crate) const RUNTIME_CREATE: Duration = Duration::from_secs(30);
 /// Runtime: ending a sandbox.
 pub(crate) const RUNTIME_DESTROY: Duration = Duration::from_secs(30);
-/// Runtime: hello, image names and one page of a list.
+/// Runtime: hello, image names, one page of a list, a look at a sandbox.
 pub(crate) const RUNTIME_QUICK: Duration = Duration::from_secs(2);
 /// A call made while the runtime is away waits so long for it.
 pub(crate) const RUNTIME_WAIT: Duration = Duration::from_secs(5);

@@ -72,6 +72,7 @@ async fn dispatch(
         | Endpoint::CreateSandbox
         | Endpoint::GetSandbox(_)
         | Endpoint::DeleteSandbox(_)
+        | Endpoint::Isolation(_)
         | Endpoint::Exec(_)
         | Endpoint::ExecStream(_)
         | Endpoint::Command(..)
@@ -96,6 +97,7 @@ async fn dispatch(
         Endpoint::CreateSandbox => sandboxes::create(call).await,
         Endpoint::GetSandbox(id) => sandboxes::get(&call, id),
         Endpoint::DeleteSandbox(id) => sandboxes::delete(&call, id).await,
+        Endpoint::Isolation(id) => sandboxes::isolation(&call, id).await,
         Endpoint::Exec(id) => exec::exec(call, id).await,
         Endpoint::ExecStream(id) => exec::stream(call, id).await,
         Endpoint::Command(id, command) => commands::answer(call, id, command).await,

@@ -51,6 +51,7 @@ enum Resource<'a> {
     OpenApi,
     Sandboxes,
     Sandbox(&'a str),
+    Isolation(&'a str),
     Exec(&'a str),
     ExecStream(&'a str),
     Command(&'a str, Command<'a>),
@@ -104,6 +105,7 @@ pub(crate) enum Endpoint<'a> {
     CreateSandbox,
     GetSandbox(&'a str),
     DeleteSandbox(&'a str),
+    Isolation(&'a str),
     Exec(&'a str),
     ExecStream(&'a str),
     Command(&'a str, Command<'a>),
@@ -165,6 +167,7 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
 fn within_sandbox<'a>(id: &'a str, rest: &[&'a str]) -> Option<(&'static str, Resource<'a>)> {
     let command = |command| Resource::Command(id, command);
     Some(match rest {
+        ["isolation"] => ("/sandboxes/{id}/isolation", Resource::Isolation(id)),
         ["exec"] => ("/sandboxes/{id}/exec", Resource::Exec(id)),
         ["exec-stream"] => ("/sandboxes/{id}/exec-stream", Resource::ExecStream(id)),
         ["session-exec"] => ("/sandboxes/{id}/session-exec", Resource::Session(id, Session::Exec)),
@@ -205,6 +208,7 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
         (Resource::Sandboxes, "POST") => Ok(Endpoint::CreateSandbox),
         (Resource::Sandbox(id), "GET") => Ok(Endpoint::GetSandbox(id)),
         (Resource::Sandbox(id), "DELETE") => Ok(Endpoint::DeleteSandbox(id)),
+        (Resource::Isolation(id), "GET") => Ok(Endpoint::Isolation(id)),
         (Resource::Exec(id), "POST") => Ok(Endpoint::Exec(id)),
         (Resource::ExecStream(id), "POST") => Ok(Endpoint::ExecStream(id)),
         (Resource::Command(id, Command::List), "GET") => Ok(Endpoint::Command(id, Command::List)),
@@ -223,7 +227,9 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
         (Resource::PtyAction(..), _) => Err(Miss::Method("POST")),
         (Resource::PtySessions(_), _) => Err(Miss::Method("GET, POST")),
         (Resource::PtySession(..), _) => Err(Miss::Method("GET, DELETE")),
-        (Resource::Health | Resource::Version | Resource::OpenApi, _) => Err(Miss::Method("GET")),
+        (Resource::Health | Resource::Version | Resource::OpenApi | Resource::Isolation(_), _) => {
+            Err(Miss::Method("GET"))
+        }
         (Resource::Sandboxes, _) => Err(Miss::Method("GET, POST")),
         (Resource::Sandbox(_), _) => Err(Miss::Method("GET, DELETE")),
         (Resource::Exec(_) | Resource::ExecStream(_) | Resource::Command(..), _) => Err(Miss::Method("POST")),

@@ -9,6 +9,7 @@ mod socket;
 use crate::dirs::Directory;
 use crate::limits;
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::isolation::{Isolation, MAX_ITEMS};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, LIST_PAGE, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
 };
@@ -104,6 +105,14 @@ impl RuntimeClient {
             Ok(Reply::Destroyed) | Err(CallError::Refused { kind: RefusalKind::Unknown, .. }) => Ok(()),
             Ok(_) => Err(CallError::Unexpected),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What is in force for a running sandbox.
+    pub(crate) async fn inspect(&self, id: SandboxId) -> Result<Isolation, CallError> {
+        match self.call(Call::Inspect { id }, limits::RUNTIME_QUICK).await? {
+            Reply::Isolation(report) if report.items.len() <= MAX_ITEMS => Ok(report),
+            _ => Err(CallError::Unexpected),
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod commands;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod exec;
+pub(crate) mod isolation;
 pub(crate) mod live;
 pub(crate) mod pty;
 pub(crate) mod session;

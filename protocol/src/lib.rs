@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod frame;
 pub mod id;
+pub mod isolation;
 pub mod limits;
 pub mod meminfo;
 pub mod runtime;

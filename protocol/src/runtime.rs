@@ -5,6 +5,7 @@
 //! [`Message::Event`]. Nothing here carries a path: both sides know the directories, and an id is enough to
 //! name everything that a sandbox owns.
 
+use crate::isolation::Isolation;
 use crate::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,12 @@ pub enum Call {
     List {
         /// Only ids greater than this one.
         after: Option<SandboxId>,
+    },
+    /// What is in force for a running sandbox, read back from the kernel; its agent is not asked. Answered by
+    /// [`Reply::Isolation`], or refused as [`RefusalKind::NotRunning`].
+    Inspect {
+        /// Which.
+        id: SandboxId,
     },
 }
 
@@ -110,6 +117,8 @@ pub enum Reply {
     Destroyed,
     /// To [`Call::List`]; shorter than [`LIST_PAGE`] means that it was the last page.
     Sandboxes(Vec<SandboxStatus>),
+    /// To [`Call::Inspect`].
+    Isolation(Isolation),
     /// The call was not carried out, and nothing of it is left.
     Refused {
         /// Why, for the program.
@@ -129,6 +138,8 @@ pub enum RefusalKind {
     Exists,
     /// No sandbox of this id exists.
     Unknown,
+    /// The sandbox exists and its agent does not run.
+    NotRunning,
     /// No such image.
     UnknownImage,
     /// The host has no room: ids, memory, processes or files.

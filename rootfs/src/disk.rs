@@ -80,6 +80,16 @@ impl Disks {
             .collect())
     }
 
+    /// How large a disk may become in bytes, as the file system has it written down; `None` without a limit.
+    ///
+    /// # Errors
+    /// As openat(2) and ioctl(2).
+    pub fn limit(&self, id: &str) -> Result<Option<u64>> {
+        let directory = below(self.directory.as_fd(), id).doing("open a disk")?;
+        let number = btrfs::subvolume_of(directory.as_fd()).doing("read the limit of a disk")?;
+        btrfs::limit_of_subvolume(self.directory.as_fd(), number).doing("read the limit of a disk")
+    }
+
     /// Whether there is no disk, and none in the trash.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 //! Never writes a pid to `cgroup.procs`: on an idle host that one write waits 9 ms for an RCU grace period.
 
 mod birth;
-mod knobs;
+pub(crate) mod knobs;
 mod layout;
 
 use crate::error::{Doing, Result};
@@ -15,7 +15,7 @@ use bulkhead_protocol::{Limits, SandboxId};
 use bulkhead_sys::call::mount;
 use bulkhead_sys::error::Context;
 pub(crate) use knobs::Knob;
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, Stand};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -45,17 +45,15 @@ pub(crate) struct Group {
 
 impl Groups {
     /// Finds the host's layout and makes the instance's directories.
-    pub(crate) fn open(instance: &str) -> Result<Self> {
-        let layout = Layout::detect()?;
+    pub(crate) fn open(instance: &str, stand: Stand<'_>) -> Result<Self> {
+        let layout = Layout::detect(stand)?;
         let unified = instance_directory(&layout.unified, instance).doing("make the instance's cgroup")?;
         let mut v1 = Vec::new();
         for (controller, path) in &layout.v1 {
             v1.push((*controller, instance_directory(path, instance).doing("make the instance's cgroup")?));
         }
         let groups = Self { unified, v1, layout };
-        if groups.v1.is_empty() {
-            groups.layout.enable_controllers(groups.unified.as_fd())?;
-        }
+        groups.layout.enable_controllers(groups.unified.as_fd())?;
         Ok(groups)
     }
 
@@ -67,7 +65,7 @@ impl Groups {
         }
         let unified = make(self.unified.as_fd(), id.as_str()).doing("make a cgroup")?;
         let group = Group { unified, v1 };
-        let knobs = knobs::of(limits, self.layout.kind());
+        let knobs = self.knobs(limits);
         #[cfg(feature = "weaken")]
         let knobs = crate::weaken::knobs(knobs);
         for knob in knobs {
@@ -123,11 +121,43 @@ impl Groups {
     }
 }
 
+impl Groups {
+    /// What must stand in the files of a sandbox's group, and what does; `None` where it cannot be read.
+    pub(crate) fn read_back(&self, group: &Group, limits: &Limits) -> Vec<(Knob, Option<String>)> {
+        let read = |knob: Knob| {
+            let text = group.get(&knob);
+            (knob, text)
+        };
+        self.knobs(limits).into_iter().map(read).collect()
+    }
+
+    /// The hierarchies by the word that `/proc/PID/cgroup` has for them; the v2 tree has none.
+    pub(crate) fn hierarchies(&self) -> Vec<&'static str> {
+        std::iter::once("").chain(self.v1.iter().map(|(controller, _)| *controller)).collect()
+    }
+
+    fn knobs(&self, limits: &Limits) -> Vec<Knob> {
+        knobs::of(limits, self.layout.kind(), &self.layout.huge_pages)
+    }
+}
+
 impl Group {
-    fn set(&self, knob: &Knob) -> bulkhead_sys::Result<()> {
+    fn get(&self, knob: &Knob) -> Option<String> {
+        match open(self.directory(knob), &knob.file, OFlag::O_RDONLY).and_then(read) {
+            Ok(text) => Some(text.trim_end().to_owned()),
+            // As when it was set: what the kernel does not have needs no limit.
+            Err(error) if error.errno == Errno::ENOENT && knob.optional() => Some(knob.value.clone()),
+            Err(_) => None,
+        }
+    }
+
+    fn directory(&self, knob: &Knob) -> BorrowedFd<'_> {
         let v1 = self.v1.iter().find(|(controller, _)| *controller == knob.controller);
-        let directory = v1.map_or(&self.unified, |(_, directory)| directory);
-        match write(directory.as_fd(), knob.file, knob.value.as_bytes()) {
+        v1.map_or(&self.unified, |(_, directory)| directory).as_fd()
+    }
+
+    fn set(&self, knob: &Knob) -> bulkhead_sys::Result<()> {
+        match write(self.directory(knob), &knob.file, knob.value.as_bytes()) {
             Err(error) if error.errno == Errno::ENOENT && knob.optional() => Ok(()),
             done => done,
         }

@@ -7,12 +7,14 @@ mod order;
 
 use crate::cgroup::{Group, Groups};
 use crate::dev::Template;
+use crate::digests::Digests;
 use crate::error::{Doing, Error, Result};
 use crate::identity::Home;
 use crate::ids::AGENT_ID;
 use crate::masks::Masks;
 use crate::processors::Host;
 use crate::record::{Identity, Phase, Record, Records};
+use crate::rlimits::Ceilings;
 use crate::roots::{Root, Roots, Wish};
 use crate::view::View;
 use bulkhead_sys::call::exec::namespace;
@@ -34,12 +36,14 @@ const AGENT_OOM_SCORE: &str = "300";
 pub(crate) struct Launcher {
     agent: OwnedFd,
     dev: Template,
-    masks: Masks,
+    pub(crate) masks: Masks,
     view: View,
     pub(crate) host: Host,
     filter: Vec<libc::sock_filter>,
     home: Home,
-    open_files: u64,
+    /// Of the filters.
+    pub(crate) digests: Digests,
+    pub(crate) ceilings: Ceilings,
 }
 
 impl Launcher {
@@ -50,7 +54,6 @@ impl Launcher {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made.during("mkdir", || place.display().to_string()).doing("make a /dev")?,
         }
-        let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
         Ok(Self {
             agent: fd::high(&fd::sealed_program(c"bulkhead-agent", agent).doing("seal the agent")?)
                 .doing("seal the agent")?,
@@ -60,10 +63,8 @@ impl Launcher {
             host: Host::read()?,
             filter: compile(Profile::Agent),
             home: Home::remember()?,
-            open_files: limit
-                .during("getrlimit", || "RLIMIT_NOFILE".into())
-                .doing("read the limit of files")?
-                .1,
+            digests: Digests::of_this_release(),
+            ceilings: Ceilings::read()?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! They lie on tmpfs and are not flushed: a power cut takes the kernel's state with it. A record that cannot be
 //! read is set aside, never guessed at.
 
+use crate::digests::Digests;
 use crate::error::{Doing, Error, Result};
 use crate::ids::Slot;
 use bulkhead_protocol::{Limits, SandboxId};
@@ -21,6 +22,9 @@ pub(crate) struct Record {
     pub(crate) limits: Limits,
     /// Numbers of the processors that it runs on.
     pub(crate) processors: Vec<usize>,
+    /// The filters that were installed; empty names in records of a release that did not write them down.
+    #[serde(default)]
+    pub(crate) filters: Digests,
     /// Counts the launches of this sandbox, from 1.
     pub(crate) launch: u32,
     /// Which boot of the host this was written in.
@@ -53,7 +57,11 @@ pub(crate) struct Identity {
 impl Identity {
     /// Reads who has this pid now; `None` when nobody has.
     pub(crate) fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Self::from_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The same from the text of its `stat`.
+    pub(crate) fn from_stat(pid: i32, stat: &str) -> Option<Self> {
         // The command name, in parentheses, may hold anything: count from the last one.
         let after_name = stat.rsplit_once(')')?.1;
         let start_time = after_name.split_whitespace().nth(19)?.parse().ok()?;
@@ -172,6 +180,7 @@ mod tests {
                 disk_bytes: 64 << 20,
             },
             processors: vec![0],
+            filters: Digests::of_this_release(),
             launch: 1,
             boot: records.boot().to_owned(),
             phase: Phase::Running(Identity { pid: 5, start_time: 6 }),

@@ -49,6 +49,12 @@ pub trait Roots {
     /// Whatever failed; the disk is still there then.
     fn discard(&mut self, id: &SandboxId) -> Result<(), RootError>;
 
+    /// How large the disk of a sandbox may become in bytes, read back from what enforces it.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn disk_limit(&self, id: &SandboxId) -> Result<Option<u64>, RootError>;
+
     /// The ids that have a disk.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ mod poll;
 mod reaper;
 
 use crate::adopt;
-use crate::cgroup::Groups;
+use crate::cgroup::{Groups, Stand};
 use crate::conn::{self, Connection, Listener, MAX_CONNECTIONS, Received, Waiter};
 use crate::error::{Doing, Error, Result, chain};
 use crate::ids::Slots;
@@ -122,7 +122,7 @@ fn block_signals() -> Result<SignalFd> {
 impl Server {
     fn start(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<Self> {
         let records = Records::open(instance.intents())?;
-        let groups = Groups::open(&instance.name)?;
+        let groups = Groups::open(&instance.name, Stand::At(&instance.run_dir.join("mounts/unified")))?;
         groups.ensure_births()?;
         let found = adopt::survey(&records, &groups)?;
         let used: Vec<_> = found.iter().map(|sandbox| sandbox.record().slot).collect();

@@ -59,8 +59,8 @@ fn plan<'a>(rules: &'a Rules, command: Command, ends: &'a Ends) -> Vec<Op<'a>> {
         Op::SetDumpable(Dumpable::Yes),
         adjust,
         Op::SetDumpable(Dumpable::No),
-        Op::Limit(Resource::RLIMIT_NOFILE, rules.open_files),
-        Op::Limit(Resource::RLIMIT_CORE, CORE_BYTES),
+        Op::Limit(Resource::RLIMIT_NOFILE, rules.open_files, rules.open_files),
+        Op::Limit(Resource::RLIMIT_CORE, CORE_BYTES, CORE_BYTES),
         Op::SetUmask(UMASK),
         // After the last descriptor was placed: the agent's listener and cgroup end here. One inherited writable
         // cgroup.procs would pass every limit.

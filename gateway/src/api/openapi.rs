@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi};
         sandboxes::list,
         sandboxes::get,
         sandboxes::delete,
+        sandboxes::isolation,
         exec::exec,
         exec::stream,
         commands::run,

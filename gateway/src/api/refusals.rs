@@ -81,6 +81,10 @@ group! {
     Reached = NOT_FOUND CONFLICT TOO_MANY_REQUESTS BAD_GATEWAY GATEWAY_TIMEOUT
 }
 group! {
+    /// A route that needs a running sandbox.
+    Living = CONFLICT
+}
+group! {
     /// A route that asks the runtime.
     Ruled = NOT_FOUND SERVICE_UNAVAILABLE GATEWAY_TIMEOUT
 }

@@ -7,11 +7,11 @@ mod order;
 mod parse;
 
 use super::Call;
-use crate::api::{CreateRequest, Done, Envelope, Meta, Page, Sandbox, refusals};
+use crate::api::{CreateRequest, Done, Envelope, Isolation, Meta, Page, Sandbox, refusals};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields};
 use crate::reply::{self, Reply};
-use crate::service::{create as creation, destroy};
+use crate::service::{create as creation, destroy, isolation as walls};
 use hyper::StatusCode;
 use list::Filter;
 
@@ -68,6 +68,22 @@ pub(crate) fn list(call: &Call) -> ApiResult<Reply> {
 pub(crate) fn get(call: &Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Sandbox::from(&*sandbox))))
+}
+
+/// Says what is in force for a running sandbox, item by item: what must be, what is, and whether that holds. Read back
+/// from the kernel; what cannot be read does not hold.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/isolation", operation_id = "getIsolation", tag = "sandboxes",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = Envelope<Isolation>),
+        refusals::Keyed, refusals::Ruled, refusals::Living
+    )
+)]
+pub(crate) async fn isolation(call: &Call, id: &str) -> ApiResult<Reply> {
+    let sandbox = call.sandbox(id)?;
+    let report = walls::inspect(&call.app, &sandbox).await?;
+    Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Isolation::from(&report))))
 }
 
 /// Ends a sandbox: its processes are gone and its disk is out of reach when the answer comes.

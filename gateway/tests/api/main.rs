@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod commands_agent;
 mod hostile;
+mod isolation;
 mod life;
 mod pty;
 mod pty_agent;

@@ -2,6 +2,7 @@
 
 use crate::agent::Agent;
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::isolation::{Isolation, Item, Verdict, WallKind};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, Event, LIST_PAGE, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL, RefusalKind, Reply,
     Request, SandboxStatus,
@@ -98,6 +99,11 @@ impl FakeRuntime {
                 }
                 None => refused(RefusalKind::Unknown),
             },
+            Call::Inspect { id } => match state.agents.get(&id) {
+                Some(agent) if agent.lives() => Reply::Isolation(report()),
+                Some(_) => refused(RefusalKind::NotRunning),
+                None => refused(RefusalKind::Unknown),
+            },
             Call::List { after } => {
                 let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
                 let row = |(id, agent): (&SandboxId, &Agent)| SandboxStatus {
@@ -157,6 +163,25 @@ impl FakeRuntime {
             connection.shutdown(Shutdown::Both).unwrap();
         }
     }
+}
+
+/// A report with one wall that holds, one that does not, one of which nothing was found though it is said to hold,
+/// and longer texts than there should be.
+fn report() -> Isolation {
+    let item = |wall, found: Option<&str>| Item {
+        wall,
+        name: "n".repeat(500),
+        wanted: "1\n".to_owned(),
+        found: found.map(str::to_owned),
+        verdict: Verdict::from(found != Some("2")),
+    };
+    let items = vec![
+        item(WallKind::Disk, Some("1")),
+        item(WallKind::Masks, Some("1")),
+        item(WallKind::Masks, Some("2")),
+        item(WallKind::Ids, None),
+    ];
+    Isolation { items, modules: vec!["landlock".to_owned()] }
 }
 
 /// Whether a runtime can be reached.

@@ -1,33 +1,41 @@
 //! Limits as data: which file of which controller gets which text.
 
-use super::layout::Kind;
+use super::layout::{HugePages, Kind};
 use bulkhead_protocol::Limits;
 use bulkhead_protocol::agent::LEAVES;
 use bulkhead_protocol::limits::{AGENT_MEMORY_BYTES, AGENT_PIDS};
 
 /// Length of a period of cpu accounting in microseconds, the kernel's default.
 const PERIOD_US: u64 = 100_000;
+/// Bytes of a page.
+const PAGE: u64 = 4096;
 
 /// One write to one file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Knob {
     /// Which v1 hierarchy; on v2 there is but one directory.
     pub(crate) controller: &'static str,
-    pub(super) file: &'static str,
-    pub(super) value: String,
+    pub(crate) file: String,
+    pub(crate) value: String,
 }
 
 impl Knob {
+    #[cfg(test)]
+    pub(crate) fn for_test(controller: &'static str, file: &str, value: &str) -> Self {
+        Self { controller, file: file.to_owned(), value: value.to_owned() }
+    }
+
     /// Whether kernels exist that lack the file and need no such limit: without swap accounting there is no swap
     /// to limit.
     pub(super) fn optional(&self) -> bool {
-        matches!(self.file, "memory.swap.max" | "memory.zswap.max" | "memory.memsw.limit_in_bytes")
+        matches!(self.file.as_str(), "memory.swap.max" | "memory.zswap.max" | "memory.memsw.limit_in_bytes")
     }
 }
 
 /// The writes that put these limits in force, in order.
-pub(super) fn of(limits: &Limits, kind: Kind) -> Vec<Knob> {
-    let knob = |controller, file, value: u64| Knob { controller, file, value: value.to_string() };
+pub(super) fn of(limits: &Limits, kind: Kind, huge_pages: &HugePages) -> Vec<Knob> {
+    let text = |controller, file: &str, value| Knob { controller, file: file.to_owned(), value };
+    let knob = |controller, file, value: u64| text(controller, file, value.to_string());
     let memory = limits.memory_bytes + AGENT_MEMORY_BYTES;
     let pids = u64::from(limits.pids + AGENT_PIDS);
     let quota = u64::from(limits.cpu_millis) * PERIOD_US / 1000;
@@ -43,7 +51,7 @@ pub(super) fn of(limits: &Limits, kind: Kind) -> Vec<Knob> {
             knob("memory", "memory.swap.max", 0),
             knob("memory", "memory.zswap.max", 0),
             knob("pids", "pids.max", pids),
-            Knob { controller: "cpu", file: "cpu.max", value: format!("{quota} {PERIOD_US}") },
+            text("cpu", "cpu.max", format!("{quota} {PERIOD_US}")),
         ]),
         Kind::Hybrid => out.extend([
             knob("memory", "memory.limit_in_bytes", memory),
@@ -55,7 +63,25 @@ pub(super) fn of(limits: &Limits, kind: Kind) -> Vec<Knob> {
             knob("cpu", "cpu.cfs_quota_us", quota),
         ]),
     }
+    // Huge pages come from a pool of the host's that no other limit counts: none for sandboxes.
+    for size in &huge_pages.sizes {
+        let file = match huge_pages.tree {
+            Some(Kind::Unified) => format!("hugetlb.{size}.max"),
+            Some(Kind::Hybrid) => format!("hugetlb.{size}.limit_in_bytes"),
+            None => continue,
+        };
+        out.push(Knob { controller: "hugetlb", file, value: "0".to_owned() });
+    }
     out
+}
+
+impl Knob {
+    /// Whether this text of the file says what was written: the kernel rounds bytes down to whole pages.
+    pub(crate) fn reads(&self, text: &str) -> bool {
+        let whole = |text: &str| text.parse::<u64>().map(|bytes| bytes / PAGE);
+        let in_bytes = self.controller == "memory";
+        text == self.value || in_bytes && whole(text).is_ok_and(|pages| Ok(pages) == whole(&self.value))
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +97,8 @@ mod tests {
             open_files: 1024,
             disk_bytes: 64 << 20,
         };
-        let text: Vec<_> = of(&limits, kind)
+        let huge_pages = HugePages { tree: Some(Kind::Unified), sizes: vec!["2MB".into()] };
+        let text: Vec<_> = of(&limits, kind, &huge_pages)
             .iter()
             .map(|k| format!("{} {} = {}\n", k.controller, k.file, k.value))
             .collect();
@@ -90,6 +117,7 @@ mod tests {
                 memory memory.zswap.max = 0
                 pids pids.max = 64
                 cpu cpu.max = 50000 100000
+                hugetlb hugetlb.2MB.max = 0
             "#]],
         );
     }
@@ -107,7 +135,17 @@ mod tests {
                 pids pids.max = 64
                 cpu cpu.cfs_period_us = 100000
                 cpu cpu.cfs_quota_us = 50000
+                hugetlb hugetlb.2MB.max = 0
             "#]],
         );
+    }
+
+    #[test]
+    fn whole_pages_are_what_was_asked_for_and_nothing_else_is() {
+        let knob = Knob { controller: "memory", file: "memory.max".into(), value: "8193".into() };
+        assert!(knob.reads("8193") && knob.reads("8192"));
+        assert!(!knob.reads("12288") && !knob.reads("max") && !knob.reads(""));
+        let pids = Knob { controller: "pids", file: "pids.max".into(), value: "64".into() };
+        assert!(pids.reads("64") && !pids.reads("65"));
     }
 }

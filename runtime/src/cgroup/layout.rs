@@ -1,10 +1,18 @@
 //! Which hierarchies this host has, and where.
 
 use crate::error::{Doing, Error, Result};
+use bulkhead_sys::call::mount::{self, attr};
 use bulkhead_sys::error::Context;
-use std::os::fd::BorrowedFd;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// What is missing where no v2 tree is mounted.
+const NO_TREE: &str = "a cgroup v2 tree";
+const NO_CONTROLLERS: &str = "the cgroup controllers memory, pids and cpu";
+/// The controller of huge pages; without it there is no bound to set.
+const HUGE_PAGES: &str = "hugetlb";
 /// Controllers that carry limits.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
@@ -18,21 +26,52 @@ pub(super) enum Kind {
 }
 
 /// The mount points of this host's hierarchies.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Layout {
     /// The v2 tree.
     pub(super) unified: PathBuf,
     /// v1 hierarchies by controller; empty where the v2 tree has the controllers.
     pub(super) v1: Vec<(&'static str, PathBuf)>,
+    pub(super) huge_pages: HugePages,
+    kind: Kind,
+    /// The v2 tree, where this process had to mount it.
+    own: Option<OwnedFd>,
+}
+
+/// Where huge pages are bounded, if anywhere: a host without the controller has a pool that all share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HugePages {
+    pub(super) tree: Option<Kind>,
+    /// As they stand in the names of files, `2MB`.
+    pub(super) sizes: Vec<String>,
+}
+
+/// Where a v2 tree is mounted on a host that has none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stand<'a> {
+    /// At this directory, in a mount namespace of this process alone.
+    At(&'a Path),
+    /// Nowhere: good for opening groups, not for mounting them anew.
+    Nowhere,
 }
 
 impl Layout {
-    pub(super) fn detect() -> Result<Self> {
+    pub(super) fn detect(stand: Stand<'_>) -> Result<Self> {
         let path = "/proc/self/mounts";
         let mounts = std::fs::read_to_string(path).during("read", || path.into()).doing("find cgroups")?;
         let controllers =
             |root: &Path| std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-        Self::from_mounts(&mounts, controllers)
+        let mut layout = match Self::from_mounts(&mounts, controllers) {
+            Err(Error::HostLacks(NO_TREE)) => {
+                // Every kernel has the tree; hosts that use v1 alone just do not mount it. Nobody else sees ours.
+                let own = mount_tree(stand)?;
+                let row = format!("own /proc/self/fd/{} cgroup2 rw 0 0\n", own.as_raw_fd());
+                Self { own: Some(own), ..Self::from_mounts(&format!("{row}{mounts}"), controllers)? }
+            }
+            found => found?,
+        };
+        layout.huge_pages.sizes = huge_page_sizes();
+        Ok(layout)
     }
 
     /// `controllers` reads `cgroup.controllers` of a v2 root.
@@ -42,39 +81,106 @@ impl Layout {
         let unified = rows()
             .find(|row| row[2] == "cgroup2")
             .map(|row| PathBuf::from(row[1]))
-            .ok_or(Error::HostLacks("a cgroup v2 tree"))?;
+            .ok_or(Error::HostLacks(NO_TREE))?;
         let available = controllers(&unified);
-        if CONTROLLERS.iter().all(|name| available.split_whitespace().any(|word| word == *name)) {
-            return Ok(Self { unified, v1: Vec::new() });
+        let has = |name: &str| available.split_whitespace().any(|word| word == name);
+        let huge = |tree| HugePages { tree, sizes: Vec::new() };
+        let tree = has(HUGE_PAGES).then_some(Kind::Unified);
+        if CONTROLLERS.iter().all(|name| has(name)) {
+            return Ok(Self {
+                unified,
+                v1: Vec::new(),
+                huge_pages: huge(tree),
+                kind: Kind::Unified,
+                own: None,
+            });
         }
+        let hierarchy = |controller: &str| {
+            let carries = |row: &Vec<&str>| row[3].split(',').any(|option| option == controller);
+            rows().find(|row| row[2] == "cgroup" && carries(row)).map(|row| PathBuf::from(row[1]))
+        };
         let mut v1 = Vec::new();
         for controller in CONTROLLERS {
-            let row =
-                rows().find(|row| row[2] == "cgroup" && row[3].split(',').any(|option| option == controller));
-            let row = row.ok_or(Error::HostLacks("the cgroup controllers memory, pids and cpu"))?;
-            v1.push((controller, PathBuf::from(row[1])));
+            v1.push((controller, hierarchy(controller).ok_or(Error::HostLacks(NO_CONTROLLERS))?));
+        }
+        let mut huge_pages = huge(tree);
+        if let (None, Some(path)) = (tree, hierarchy(HUGE_PAGES)) {
+            v1.push((HUGE_PAGES, path));
+            huge_pages.tree = Some(Kind::Hybrid);
         }
         // `cpu,cpuacct` and the like are one hierarchy: one directory in it, not two.
         v1.dedup_by(|a, b| a.1 == b.1);
-        Ok(Self { unified, v1 })
+        Ok(Self { unified, v1, huge_pages, kind: Kind::Hybrid, own: None })
     }
 
     pub(super) fn kind(&self) -> Kind {
-        if self.v1.is_empty() { Kind::Unified } else { Kind::Hybrid }
+        self.kind
     }
 
-    /// Lets the children of `instance` have limits: on the way down from the root every group must pass the
-    /// controllers on.
+    /// How limits and membership lie on this host, in a few words.
+    pub(crate) fn describe(&self) -> &'static str {
+        match (self.kind, &self.own) {
+            (Kind::Unified, _) => "unified (v2)",
+            (Kind::Hybrid, None) => "hybrid: limits in v1 hierarchies, membership in the v2 tree",
+            (Kind::Hybrid, Some(_)) => "v1; the runtime mounts a v2 tree of its own for membership",
+        }
+    }
+
+    /// Lets the children of `instance` have limits in the v2 tree: on the way down from the root every group must
+    /// pass the controllers on.
     pub(super) fn enable_controllers(&self, instance: BorrowedFd<'_>) -> Result<()> {
+        let mut wanted = if self.kind == Kind::Unified { CONTROLLERS.to_vec() } else { Vec::new() };
+        if self.huge_pages.tree == Some(Kind::Unified) {
+            wanted.push(HUGE_PAGES);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let root = std::fs::File::open(&self.unified)
             .during("open", || self.unified.display().to_string())
             .doing("enable controllers")?;
-        let text = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
-        for directory in [std::os::fd::AsFd::as_fd(&root), instance] {
+        let text: String = wanted.iter().map(|name| format!("+{name} ")).collect();
+        for directory in [root.as_fd(), instance] {
             super::write(directory, "cgroup.subtree_control", text.as_bytes()).doing("enable controllers")?;
         }
         Ok(())
     }
+}
+
+fn mount_tree(stand: Stand<'_>) -> Result<OwnedFd> {
+    let make = || -> bulkhead_sys::Result<OwnedFd> {
+        let fs = mount::fsopen(c"cgroup2").during("fsopen", || "cgroup2".into())?;
+        let made = mount::create(fs.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC)
+            .during("fsmount", || "cgroup2".into())?;
+        let Stand::At(place) = stand else { return Ok(made) };
+        let label = || place.display().to_string();
+        match std::fs::create_dir(place) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            done => done.during("mkdir", label)?,
+        }
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let over = nix::fcntl::open(place, flags, Mode::empty()).during("open", label)?;
+        mount::attach(made.as_fd(), over.as_fd()).during("move_mount", label)?;
+        Ok(made)
+    };
+    make().doing("mount a cgroup v2 tree")
+}
+
+/// From `hugepages-2048kB` to `2MB`.
+fn huge_page_sizes() -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
+    let mut sizes: Vec<_> = entries.filter_map(|entry| huge_page_size(entry.file_name().to_str()?)).collect();
+    sizes.sort();
+    sizes
+}
+
+fn huge_page_size(directory: &str) -> Option<String> {
+    let kib: u64 = directory.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+    Some(match kib {
+        ..1024 => format!("{kib}KB"),
+        1024..1_048_576 => format!("{}MB", kib >> 10),
+        _ => format!("{}GB", kib >> 20),
+    })
 }
 
 #[cfg(test)]
@@ -92,6 +198,20 @@ mod tests {
         assert_eq!(layout.kind(), Kind::Hybrid);
         assert_eq!(layout.v1.len(), 3);
         assert_eq!(layout.unified, Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(layout.huge_pages.tree, Some(Kind::Unified), "what v1 does not have is in v2");
+        let v1 = format!("cgroup /sys/fs/cgroup/hugetlb cgroup rw,hugetlb 0 0\n{HYBRID}");
+        let layout = Layout::from_mounts(&v1, |_| String::new()).unwrap();
+        assert_eq!((layout.huge_pages.tree, layout.v1.len()), (Some(Kind::Hybrid), 4));
+        assert_eq!(Layout::from_mounts(HYBRID, |_| String::new()).unwrap().huge_pages.tree, None);
+    }
+
+    #[test]
+    fn sizes_of_huge_pages_are_those_of_the_files() {
+        let of = |name| huge_page_size(name);
+        assert_eq!(of("hugepages-2048kB").as_deref(), Some("2MB"));
+        assert_eq!(of("hugepages-1048576kB").as_deref(), Some("1GB"));
+        assert_eq!(of("hugepages-64kB").as_deref(), Some("64KB"));
+        assert_eq!(of("power"), None);
     }
 
     #[test]

@@ -5,15 +5,17 @@
 use super::Launcher;
 use crate::ids::AGENT_ID;
 use crate::record::Record;
+use crate::rlimits;
 use crate::roots::Root;
+use crate::sysctls;
 use crate::view::{self, OwnView};
 use bulkhead_protocol::agent::{LAST_FD, LAUNCH_ENV, LISTEN_FD, MAX_EXECUTIONS, MEMORY_ENV, OPEN_FILES_ENV};
-use bulkhead_protocol::limits::{AGENT_PIDS, MIB};
+use bulkhead_protocol::limits::MIB;
 use bulkhead_sys::call::exec::{Strings, namespace};
 use bulkhead_sys::call::mount::attr;
 use bulkhead_sys::call::process::{CapSets, Ids};
 use bulkhead_sys::caps;
-use bulkhead_sys::op::{Missing, Op, Resource};
+use bulkhead_sys::op::{Missing, Op};
 use nix::sched::CpuSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -22,8 +24,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 const TERMINALS: usize = MAX_EXECUTIONS + 8;
 /// Most bytes of /dev/shm, and of any memory file system a quarter of the limit.
 const MAX_SHM: u64 = 64 * MIB;
-/// Open files of the agent itself at least, however few a command may have: pipes and connections.
-const AGENT_OPEN_FILES: u64 = 1024;
 /// First descriptor that ends with the exec.
 const FIRST_CLOSED: i32 = LAST_FD + 1;
 /// Where the new root stands until it is *the* root. It lies in a private copy of the host's mounts that is gone
@@ -126,6 +126,8 @@ fn init<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
     // Before an agent, which may be hostile, can run.
     ops.extend(lock_user_namespace());
     ops.push(Op::Ready);
+    let ipc = sysctls::of_ipc(&inputs.record.limits);
+    ops.extend(ipc.iter().map(|(name, value)| knob(name, value, Missing::OrRefusedIsFine)));
     let over = |directory: &str, name: &str| Op::Bind {
         from: c_string(&format!("{directory}/{name}")),
         to: c_string(&format!("proc/{name}")),
@@ -156,28 +158,14 @@ fn init<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
     ops
 }
 
-/// Second wall against nested namespaces, beside the filter; and bounds on what the kernel counts per user
-/// namespace. All of ours exist by now.
 fn lock_user_namespace<'a>() -> Vec<Op<'a>> {
-    let knobs = [
-        ("max_user_namespaces", "0"),
-        ("max_mnt_namespaces", "0"),
-        ("max_pid_namespaces", "0"),
-        ("max_net_namespaces", "0"),
-        ("max_ipc_namespaces", "0"),
-        ("max_uts_namespaces", "0"),
-        ("max_cgroup_namespaces", "0"),
-        ("max_time_namespaces", "0"),
-        ("max_inotify_instances", "64"),
-        ("max_inotify_watches", "65536"),
-        ("max_fanotify_groups", "0"),
-    ];
-    let write = |(name, value): (&str, &str)| Op::WriteFile {
-        path: c_string(&format!("proc/sys/user/{name}")),
-        bytes: value.as_bytes().to_vec(),
-        missing: Missing::IsFine,
-    };
-    knobs.into_iter().map(write).collect()
+    let write = |(name, value): (&str, &str)| knob(name, value, Missing::IsFine);
+    sysctls::USER_NAMESPACE.into_iter().map(write).collect()
+}
+
+fn knob<'a>(name: &str, value: &str, missing: Missing) -> Op<'a> {
+    let path = c_string(&format!("proc/sys/{name}"));
+    Op::WriteFile { path, bytes: value.as_bytes().to_vec(), missing }
 }
 
 /// The host's tree goes; the host name can be set only before the filter.
@@ -191,21 +179,9 @@ fn leave_the_host<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     ]
 }
 
-/// Limits of single processes; the cgroup bounds them together.
 fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
-    let limits = inputs.record.limits;
-    let files = u64::from(limits.open_files).max(AGENT_OPEN_FILES).min(inputs.launcher.open_files);
-    vec![
-        Op::Limit(Resource::RLIMIT_NOFILE, files),
-        Op::Limit(Resource::RLIMIT_NPROC, u64::from(limits.pids + AGENT_PIDS)),
-        // Not 0: with a piped core_pattern the kernel ignores 0 and runs the host's helper; 1 means "skip".
-        Op::Limit(Resource::RLIMIT_CORE, 1),
-        Op::Limit(Resource::RLIMIT_MEMLOCK, 64 << 10),
-        Op::Limit(Resource::RLIMIT_MSGQUEUE, 800 << 10),
-        Op::Limit(Resource::RLIMIT_SIGPENDING, 4096),
-        Op::Limit(Resource::RLIMIT_RTPRIO, 0),
-        Op::Limit(Resource::RLIMIT_NICE, 0),
-    ]
+    let limits = rlimits::of(&inputs.record.limits, inputs.launcher.ceilings);
+    limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard)).collect()
 }
 
 /// The agent gets seven descriptors beside /dev/null; everything else ends with the exec.

@@ -3,6 +3,7 @@
 use super::{LAUNCH_PATIENCE, Server, Token};
 use crate::conn::{Waiter, agent_listener};
 use crate::error::{Error, Result, chain};
+use crate::inspect::{Place, inspect};
 use crate::launch::{Clock, Failed, Mapped, Prepared};
 use crate::record::{Phase, Record};
 use crate::sandbox::Sandbox;
@@ -34,6 +35,7 @@ impl Server {
             },
             Call::Create(request) => self.create(waiter, request),
             Call::Destroy { id } => self.destroy(waiter, &id),
+            Call::Inspect { id } => self.inspect(waiter, &id),
             Call::List { after } => {
                 let page = self.list(after);
                 self.answer(waiter, Reply::Sandboxes(page));
@@ -55,6 +57,7 @@ impl Server {
             image: request.image,
             limits: request.limits,
             processors: self.launcher.host.choose(request.limits.cpu_millis, &self.load()),
+            filters: self.launcher.digests.clone(),
             launch: 1,
             boot: self.records.boot().to_owned(),
             phase: Phase::Launching,
@@ -71,6 +74,31 @@ impl Server {
             Err(error) => {
                 self.launch_failed(Failed { record, pidfd: None, error }, waiter);
             }
+        }
+    }
+
+    fn inspect(&mut self, waiter: Waiter, id: &SandboxId) {
+        let record = match self.sandboxes.get(id) {
+            Some(Sandbox::Running { record, .. }) => record,
+            Some(Sandbox::Dead { .. }) => {
+                return self.refuse(waiter, RefusalKind::NotRunning, id.to_string());
+            }
+            // Nobody was told that it lives, or somebody will be told that it does not.
+            Some(Sandbox::Launching { .. } | Sandbox::Ending(_)) | None => {
+                return self.refuse(waiter, RefusalKind::Unknown, id.to_string());
+            }
+        };
+        let Phase::Running(identity) = record.phase else {
+            return self.refuse(waiter, RefusalKind::NotRunning, id.to_string());
+        };
+        let disk = self.roots.disk_limit(id).unwrap_or_else(|error| {
+            tracing::error!(%id, "{}", chain(&*error));
+            None
+        });
+        let place = Place { instance: &self.instance.name, groups: &self.groups, launcher: &self.launcher };
+        match inspect(record, identity, place, disk) {
+            Some(report) => self.answer(waiter, Reply::Isolation(report)),
+            None => self.refuse(waiter, RefusalKind::NotRunning, id.to_string()),
         }
     }
 

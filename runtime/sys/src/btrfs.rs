@@ -16,6 +16,14 @@ const ENABLE_FULL: u64 = 1;
 const ENABLE_SIMPLE: u64 = 4;
 /// `BTRFS_QGROUP_LIMIT_MAX_RFER`.
 const LIMIT_REFERENCED: u64 = 1;
+/// `BTRFS_QUOTA_TREE_OBJECTID`.
+const QUOTA_TREE: u64 = 8;
+/// `BTRFS_QGROUP_LIMIT_KEY`: the item of a group's limits.
+const LIMIT_ITEM: u32 = 244;
+/// Bytes for results in [`SearchArgs`], which is a page in all.
+const FOUND: usize = 4096 - 104;
+/// `btrfs_ioctl_search_header`, which stands before each result.
+const SEARCH_HEADER: usize = 32;
 /// Bytes of a name in [`VolumeArgs`], its NUL included.
 const NAME: usize = 4088;
 
@@ -52,6 +60,24 @@ struct LimitArgs {
     reserved_exclusive: u64,
 }
 
+/// `btrfs_ioctl_search_args`: the key and room for what is found.
+#[repr(C)]
+struct SearchArgs {
+    tree: u64,
+    least_object: u64,
+    most_object: u64,
+    least_offset: u64,
+    most_offset: u64,
+    least_transaction: u64,
+    most_transaction: u64,
+    least_kind: u32,
+    most_kind: u32,
+    items: u32,
+    unused: u32,
+    unused_too: [u64; 4],
+    found: [u8; FOUND],
+}
+
 /// `btrfs_ioctl_qgroup_create_args`.
 #[repr(C)]
 struct GroupArgs {
@@ -62,6 +88,7 @@ struct GroupArgs {
 const CREATE: libc::c_ulong = nix::request_code_write!(MAGIC, 14, size_of::<VolumeArgs>());
 const DESTROY: libc::c_ulong = nix::request_code_write!(MAGIC, 15, size_of::<VolumeArgs>());
 const LOOKUP: libc::c_ulong = nix::request_code_readwrite!(MAGIC, 18, size_of::<LookupArgs>());
+const SEARCH: libc::c_ulong = nix::request_code_readwrite!(MAGIC, 17, size_of::<SearchArgs>());
 const QUOTA: libc::c_ulong = nix::request_code_readwrite!(MAGIC, 40, size_of::<QuotaArgs>());
 const GROUP: libc::c_ulong = nix::request_code_write!(MAGIC, 42, size_of::<GroupArgs>());
 const LIMIT: libc::c_ulong = nix::request_code_read!(MAGIC, 43, size_of::<LimitArgs>());
@@ -131,6 +158,39 @@ pub fn limit_subvolume(root: BorrowedFd<'_>, number: u64, bytes: u64) -> Result<
         reserved_exclusive: 0,
     };
     ioctl(root, LIMIT, &mut args).map(drop).during("ioctl", || format!("BTRFS_IOC_QGROUP_LIMIT {number}"))
+}
+
+/// The bound that [`limit_subvolume`] set, as the file system has it written down; `None` where there is none.
+///
+/// # Errors
+/// As ioctl(2): `ENOENT` while quotas are off.
+pub fn limit_of_subvolume(root: BorrowedFd<'_>, number: u64) -> Result<Option<u64>> {
+    let mut args = SearchArgs {
+        tree: QUOTA_TREE,
+        least_object: 0,
+        most_object: 0,
+        least_offset: number,
+        most_offset: number,
+        least_transaction: 0,
+        most_transaction: u64::MAX,
+        least_kind: LIMIT_ITEM,
+        most_kind: LIMIT_ITEM,
+        items: 1,
+        unused: 0,
+        unused_too: [0; 4],
+        found: [0; FOUND],
+    };
+    ioctl(root, SEARCH, &mut args).during("ioctl", || format!("BTRFS_IOC_TREE_SEARCH {number}"))?;
+    if args.items != 1 {
+        return Ok(None);
+    }
+    // `btrfs_qgroup_limit_item`, little endian: flags, then the bound of what is referred to.
+    let word = |at: usize| -> u64 {
+        let bytes = args.found.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    };
+    let (flags, bytes) = (word(SEARCH_HEADER), word(SEARCH_HEADER + 8));
+    Ok((flags & LIMIT_REFERENCED != 0).then_some(bytes))
 }
 
 /// Forgets the quota group of a subvolume that was destroyed. Newer kernels (6.11) do so themselves, and refuse it

@@ -62,7 +62,7 @@ fn step(op: &Op<'_>, line: Line<'_>) -> Result<(), Errno> {
         Op::Place(file, number) => exec::place(*file, *number),
         Op::CloseOnExecFrom(first) => exec::close_on_exec_from(*first),
         Op::SetHostname(name) => set_hostname(name),
-        Op::Limit(resource, value) => nix::sys::resource::setrlimit(*resource, *value, *value),
+        Op::Limit(resource, soft, hard) => nix::sys::resource::setrlimit(*resource, *soft, *hard),
         Op::SetUmask(mask) => {
             nix::sys::stat::umask(Mode::from_bits_truncate(*mask));
             Ok(())
@@ -128,7 +128,8 @@ fn write_file(path: &CStr, bytes: &[u8], missing: Missing) -> Result<(), Errno> 
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     match nix::fcntl::open(path, flags, Mode::empty()) {
         Ok(file) => write_all(file.as_fd(), bytes),
-        Err(Errno::ENOENT) if missing == Missing::IsFine => Ok(()),
+        Err(Errno::ENOENT) if missing != Missing::Fails => Ok(()),
+        Err(Errno::EACCES | Errno::EPERM) if missing == Missing::OrRefusedIsFine => Ok(()),
         Err(errno) => Err(errno),
     }
 }

@@ -14,6 +14,7 @@ mod child;
 pub mod error;
 pub mod fd;
 pub mod loopdev;
+pub mod lsm;
 pub mod net;
 pub mod op;
 pub mod pidfd;

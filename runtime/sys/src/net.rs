@@ -6,7 +6,7 @@ use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// The network namespace that this process is in.
 ///
@@ -51,4 +51,20 @@ pub fn bring_loopback_up() -> Result<()> {
     // `request` is; it outlives the call, and the descriptor is owned by this function.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     Errno::result(done).map(drop).during("ioctl", || "SIOCSIFFLAGS lo".into())
+}
+
+/// The user namespace that owns a namespace of any other kind, see ioctl_ns(2). Enters neither.
+///
+/// # Errors
+/// As ioctl(2): `EPERM` when the owner is outside of the caller's own.
+pub fn owner(namespace: &OwnedFd) -> Result<OwnedFd> {
+    /// `NS_GET_USERNS`.
+    const GET_OWNER: libc::c_ulong = 0xb701;
+    // SAFETY: NS_GET_USERNS takes no argument beyond the descriptor, which is borrowed and so open for the call; on
+    // a descriptor of another kind it is ENOTTY.
+    let number = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), GET_OWNER) })
+        .during("ioctl", || "NS_GET_USERNS".into())?;
+    // SAFETY: from_raw_fd needs an open descriptor that nobody else owns. The ioctl made this one just now,
+    // close-on-exec, and its number is known here alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

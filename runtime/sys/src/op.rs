@@ -93,8 +93,8 @@ pub enum Op<'a> {
     PivotRoot,
     /// Host name.
     SetHostname(CString),
-    /// A limit, soft and hard alike.
-    Limit(Resource, u64),
+    /// A limit, soft and hard.
+    Limit(Resource, u64, u64),
     /// File mode creation mask.
     SetUmask(u32),
     /// A new session without a terminal.
@@ -152,6 +152,8 @@ pub enum Missing {
     Fails,
     /// This kernel has no such knob; go on.
     IsFine,
+    /// The same; and before Linux 6.9 root of a user namespace may not write to some that it has (`EACCES`, `EPERM`).
+    OrRefusedIsFine,
 }
 
 /// What [`Op::Limit`] bounds, see setrlimit(2).
@@ -172,7 +174,7 @@ impl Op<'_> {
             Op::HideDirectory(path) => format!("hide {}", text(path)),
             Op::MakeReadOnly(path) => format!("make read-only {}", text(path)),
             Op::ForkInit(_) => "fork init".into(),
-            Op::Limit(resource, value) => format!("limit {resource:?} to {value}"),
+            Op::Limit(resource, soft, hard) => format!("limit {resource:?} to {soft}, {hard}"),
             Op::ChangeDirectory(path) => format!("change directory to {}", text(path)),
             Op::EnterIfPresent(path) => format!("enter {} if present", text(path)),
             Op::OpenAt(path, number) => format!("open {} as {number}", text(path)),

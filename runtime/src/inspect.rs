@@ -1,0 +1,206 @@
+//! What is in force for a running sandbox, read back from the kernel and compared with what must be.
+//!
+//! Everything comes from the host's `/proc` directory of the agent, from the sandbox's cgroup files, and from the
+//! file system of its disk. The agent is not asked, no path inside the sandbox is resolved, no namespace is entered:
+//! `/proc/PID/ns/*` are read as links. What cannot be read does not hold.
+
+mod mounts;
+mod process;
+
+use crate::cgroup::Groups;
+use crate::cgroup::knobs::Knob;
+use crate::digests::Digests;
+use crate::launch::Launcher;
+use crate::masks::Masks;
+use crate::record::{Identity, Record};
+use crate::rlimits;
+use bulkhead_protocol::isolation::{Isolation, Item, WallKind};
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::linux::fs::MetadataExt;
+
+/// Longest file of `/proc` that is read: a mount table of ours has some 10 KiB.
+const MAX_FILE: u64 = 256 << 10;
+
+/// Where sandboxes live.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) instance: &'a str,
+    pub(crate) groups: &'a Groups,
+    pub(crate) launcher: &'a Launcher,
+}
+
+/// What can be read of a process; tests fill it in.
+trait Readings {
+    /// A file of `/proc/PID`.
+    fn text(&self, name: &str) -> Option<String>;
+    /// The target of a link of `/proc/PID`.
+    fn link(&self, name: &str) -> Option<String>;
+}
+
+/// Everything that was read.
+struct Seen<'a> {
+    agent: &'a dyn Readings,
+    /// This process, and the first of the host: none of their namespaces may be a sandbox's.
+    host: [&'a dyn Readings; 2],
+    /// Inode of the user namespace that owns the sandbox's network.
+    network_owner: Option<u64>,
+    /// Limits of the group and what its files say.
+    knobs: Vec<(Knob, Option<String>)>,
+    /// Limit of the disk in bytes.
+    disk: Option<u64>,
+}
+
+/// Everything that must be.
+struct Wanted<'a> {
+    record: &'a Record,
+    /// Path of the group in every hierarchy.
+    group: String,
+    /// Words of the hierarchies in `/proc/PID/cgroup`.
+    hierarchies: Vec<&'static str>,
+    limits: Vec<rlimits::ProcessLimit>,
+    filters: &'a Digests,
+    masks: &'a Masks,
+}
+
+/// Looks at a sandbox; `None` when its agent is gone.
+pub(crate) fn inspect(
+    record: &Record,
+    identity: Identity,
+    place: Place<'_>,
+    disk: Option<u64>,
+) -> Option<Isolation> {
+    let agent = Process::open(identity)?;
+    let own = Process::of(std::process::id().try_into().ok()?)?;
+    let first = Process::of(1)?;
+    let Place { instance, groups, launcher } = place;
+    let group = groups.get(&record.id).ok().flatten();
+    let seen = Seen {
+        agent: &agent,
+        host: [&own, &first],
+        network_owner: agent.owner_of_network(),
+        knobs: group.map(|group| groups.read_back(&group, &record.limits)).unwrap_or_default(),
+        disk,
+    };
+    let wanted = Wanted {
+        record,
+        group: format!("/{instance}/{}", record.id),
+        hierarchies: groups.hierarchies(),
+        limits: rlimits::of(&record.limits, launcher.ceilings),
+        filters: &launcher.digests,
+        masks: &launcher.masks,
+    };
+    let modules = bulkhead_sys::lsm::modules().into_iter().map(str::to_owned).collect();
+    let report = Isolation { items: compare(&wanted, &seen), modules };
+    // It may have died while it was read: then the answer is about nobody.
+    agent.lives().then_some(report)
+}
+
+fn compare(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {
+    let mut items = process::namespaces(seen);
+    items.extend(process::ids(wanted.record, seen.agent));
+    items.extend(process::privileges(seen.agent));
+    items.extend(process::filter(wanted, seen.agent));
+    items.extend(process::limits(&wanted.limits, seen.agent));
+    items.extend(group(wanted, seen));
+    items.push(Item::equal(
+        WallKind::Disk,
+        "bytes",
+        &wanted.record.limits.disk_bytes.to_string(),
+        seen.disk.map(|bytes| bytes.to_string()),
+    ));
+    items.extend(mounts::items(wanted.masks, seen.agent));
+    items.push(process::processors(&wanted.record.processors, seen.agent));
+    items
+}
+
+/// The files of the group, and that the agent is in it in every hierarchy.
+fn group(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {
+    let table = seen.agent.text("cgroup");
+    let path_in = |hierarchy: &str| {
+        let carries = |controllers: &str| {
+            if hierarchy.is_empty() {
+                controllers.is_empty()
+            } else {
+                controllers.split(',').any(|c| c == hierarchy)
+            }
+        };
+        table.as_deref()?.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            carries(controllers).then(|| path.to_owned())
+        })
+    };
+    let member = |hierarchy: &&'static str| {
+        let name = if hierarchy.is_empty() { "member of v2" } else { hierarchy };
+        // What is above depends on where this process stands.
+        let below = |path: &str| path.ends_with(&wanted.group);
+        Item::new(WallKind::GroupLimits, name, &wanted.group, path_in(hierarchy), below)
+    };
+    let mut items: Vec<_> = wanted.hierarchies.iter().map(member).collect();
+    items.extend(seen.knobs.iter().map(|(knob, text)| {
+        Item::new(WallKind::GroupLimits, &knob.file, &knob.value, text.clone(), |text| knob.reads(text))
+    }));
+    if seen.knobs.is_empty() {
+        items.push(Item::equal(WallKind::GroupLimits, "files", "readable", None));
+    }
+    items
+}
+
+/// A process by the directory that `/proc` has of it: what is read through it is of this process or fails, whoever
+/// gets its number.
+#[derive(Debug)]
+struct Process {
+    pid: i32,
+    directory: OwnedFd,
+}
+
+impl Process {
+    fn of(pid: i32) -> Option<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(format!("/proc/{pid}").as_str(), flags, Mode::empty()).ok()?;
+        Some(Self { pid, directory })
+    }
+
+    fn open(identity: Identity) -> Option<Self> {
+        let process = Self::of(identity.pid)?;
+        (process.identity() == Some(identity)).then_some(process)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Identity::from_stat(self.pid, &self.text("stat")?)
+    }
+
+    fn lives(&self) -> bool {
+        // Its namespaces go with its death, before its entry here does.
+        self.link("ns/mnt").is_some()
+    }
+
+    /// Inode of the user namespace that owns the network. The descriptor of it is asked, never entered.
+    fn owner_of_network(&self) -> Option<u64> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let network = openat(&self.directory, "ns/net", flags, Mode::empty()).ok()?;
+        let owner = bulkhead_sys::net::owner(&network).ok()?;
+        Some(std::fs::File::from(owner).metadata().ok()?.st_ino())
+    }
+}
+
+impl Readings for Process {
+    fn text(&self, name: &str) -> Option<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = std::fs::File::from(openat(&self.directory, name, flags, Mode::empty()).ok()?);
+        let mut text = String::new();
+        let read = file.take(MAX_FILE).read_to_string(&mut text).ok()?;
+        // Cut short is not read.
+        (u64::try_from(read).ok()? < MAX_FILE).then_some(text)
+    }
+
+    fn link(&self, name: &str) -> Option<String> {
+        readlinkat(&self.directory, name).ok()?.into_string().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;
