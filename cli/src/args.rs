@@ -31,6 +31,14 @@ pub(crate) enum Command {
     },
     /// Remove everything that an instance owns; no server may be running.
     Purge(StateDir),
+    /// Say what this host has and lacks for sandboxes; ends with 78 when no server can start on it.
+    Doctor {
+        #[command(flatten)]
+        state: StateDir,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Organisations.
     #[command(subcommand)]
     Org(OrgCommand),
@@ -152,6 +160,14 @@ mod args_default {
     pub(super) const AGENT: &str = "bulkhead-agent";
     pub(super) const GATEWAY_USER: &str = "bulkhead";
     pub(super) const GATEWAY_UID: u32 = 64_901;
+}
+
+/// Where the instance of a state directory runs when nothing else is said.
+pub(crate) const RUN_DIR: &str = args_default::RUN_DIR;
+
+/// Who a gateway runs as when nothing else is said.
+pub(crate) fn usual_gateway_uid() -> anyhow::Result<u32> {
+    gateway_uid(None)
 }
 
 impl Flags {

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod doctor;
 mod gateway;
 mod process;
 mod purge;
@@ -34,6 +35,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Gateway(flags) => gateway::run(&flags),
         Command::Reaper { disks } => reaper::run(&disks),
         Command::Purge(state) => purge::run(&state.state_dir),
+        Command::Doctor { state, json } => {
+            doctor::run(&state.state_dir, if json { doctor::Form::Json } else { doctor::Form::Text })
+        }
         Command::Org(command) => admin::org(&command),
         Command::Key(command) => admin::key(&command),
     }

@@ -1,6 +1,7 @@
 //! `bulkhead runtime`: composes the privileged half from the store of images and the launcher.
 
 use crate::args::{Flags, OnStop, Settings};
+use crate::doctor;
 use crate::process::{self, Refusal};
 use anyhow::{Context, anyhow};
 use bulkhead_protocol::SandboxId;
@@ -25,6 +26,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let agent = std::fs::read(&settings.agent)
         .with_context(|| format!("read the agent {}", settings.agent.display()))
         .context(Refusal)?;
+    doctor::refuse(&settings)?;
     let instance =
         Instance::open(&settings.state_dir, &settings.run_dir, settings.gateway_uid).map_err(refused)?;
     // In the host's mount namespace, where the next runtime finds it.

@@ -7,6 +7,7 @@
 pub mod disk;
 mod error;
 mod etc;
+pub mod host;
 mod host_image;
 mod idmap;
 mod overlay;

@@ -30,7 +30,7 @@ const SHARE_OF_FREE: u64 = 75;
 /// Smallest file in bytes: less holds no useful disk.
 const LEAST_BYTES: u64 = 1 << 30;
 /// What makes the file system.
-const MKFS: &str = "mkfs.btrfs";
+pub(crate) const MKFS: &str = "mkfs.btrfs";
 
 /// Mounts the volume of an instance, making it first where there is none, and gives back where it stands.
 ///
@@ -122,6 +122,11 @@ fn make(file: &Path) -> Result<()> {
     fs::rename(&new, file).during("rename", label).doing("make the volume of disks")
 }
 
+/// Bytes that must be free for a new volume.
+pub(crate) fn least_free() -> u64 {
+    LEAST_BYTES * 100 / SHARE_OF_FREE
+}
+
 fn size_for(file: &Path) -> Result<u64> {
     let home = file.parent().unwrap_or(Path::new("/"));
     let room = statvfs(home)
@@ -130,7 +135,7 @@ fn size_for(file: &Path) -> Result<u64> {
     let free = room.blocks_available() * room.fragment_size();
     let size = free / 100 * SHARE_OF_FREE;
     if size < LEAST_BYTES {
-        let (have, need) = (free >> 20, (LEAST_BYTES * 100 / SHARE_OF_FREE) >> 20);
+        let (have, need) = (free >> 20, least_free() >> 20);
         return Err(Error::NoVolume(format!("{}: {have} MiB free, {need} needed", home.display())));
     }
     // Whole blocks, for I/O past the page cache.

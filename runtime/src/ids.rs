@@ -8,11 +8,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// First host id of all ranges: above what distributions, systemd and subordinate id files give away.
-const FIRST_ID: u32 = 1_879_048_192;
+pub(crate) const FIRST_ID: u32 = 1_879_048_192;
 /// Ids of one range.
-const RANGE: u32 = 65_536;
+pub(crate) const RANGE: u32 = 65_536;
 /// Ranges there are; the first is [`NEUTRAL`], the others are slots.
-const RANGES: u32 = 4094;
+pub(crate) const RANGES: u32 = 4094;
 /// Where claims lie: one file per range, so that the kernel decides who was first.
 const CLAIMS: &str = "/run/bulkhead-ids";
 /// The id inside a sandbox that its agent runs as; no command is started as it.

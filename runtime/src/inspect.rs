@@ -43,7 +43,8 @@ trait Readings {
 /// Everything that was read.
 struct Seen<'a> {
     agent: &'a dyn Readings,
-    /// This process, and the first of the host: none of their namespaces may be a sandbox's.
+    /// This process, and one in the host's mount namespace, where this one is not: none of their namespaces may be a
+    /// sandbox's.
     host: [&'a dyn Readings; 2],
     /// Inode of the user namespace that owns the sandbox's network.
     network_owner: Option<u64>,
@@ -74,12 +75,12 @@ pub(crate) fn inspect(
 ) -> Option<Isolation> {
     let agent = Process::open(identity)?;
     let own = Process::of(std::process::id().try_into().ok()?)?;
-    let first = Process::of(1)?;
+    let outside = outside()?;
     let Place { instance, groups, launcher } = place;
     let group = groups.get(&record.id).ok().flatten();
     let seen = Seen {
         agent: &agent,
-        host: [&own, &first],
+        host: [&own, &outside],
         network_owner: agent.owner_of_network(),
         knobs: group.map(|group| groups.read_back(&group, &record.limits)).unwrap_or_default(),
         disk,
@@ -96,6 +97,12 @@ pub(crate) fn inspect(
     let report = Isolation { items: compare(&wanted, &seen), modules };
     // It may have died while it was read: then the answer is about nobody.
     agent.lives().then_some(report)
+}
+
+/// The first process of the host; where that does not let itself be looked at, who started this one.
+fn outside() -> Option<Process> {
+    let parent = nix::unistd::getppid().as_raw();
+    [1, parent].into_iter().filter_map(Process::of).find(|process| process.link("ns/mnt").is_some())
 }
 
 fn compare(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {

@@ -96,6 +96,20 @@ fn layout(state_dir: &Path, run_dir: &Path, gateway: u32) -> Vec<(PathBuf, u32, 
     ]
 }
 
+/// What is wrong with the directories that exist; makes nothing.
+pub(crate) fn examine(state_dir: &Path, run_dir: &Path, gateway_uid: u32) -> Vec<Error> {
+    let look = |(path, _, uid): (PathBuf, u32, u32)| {
+        // The parents of all others are among those that are looked at.
+        let outermost = path == state_dir || path == run_dir;
+        let has_parent = path.parent().is_some_and(Path::exists);
+        let parent = if outermost && has_parent { check_parent(&path) } else { Ok(()) };
+        let there = path.symlink_metadata().is_ok();
+        parent.and_then(|()| if there { check_directory(&path, uid) } else { Ok(()) }).err()
+    };
+    // What lies in the gateway's own directory is its owner's to rename; that is why root holds it open.
+    layout(state_dir, run_dir, gateway_uid).into_iter().filter_map(look).collect()
+}
+
 /// The lock and the name of an instance whose directories exist; makes nothing.
 pub(crate) fn claim(state_dir: &Path) -> Result<(Lock, String)> {
     Ok((Lock(lock(state_dir, LOCK_PATIENCE)?), name(state_dir)?))

@@ -3,6 +3,7 @@
 use crate::error::{Doing, Error, Result};
 use bulkhead_sys::call::mount::{self, attr};
 use bulkhead_sys::error::Context;
+use bulkhead_sys::host::Facts;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -34,8 +35,8 @@ pub(crate) struct Layout {
     pub(super) v1: Vec<(&'static str, PathBuf)>,
     pub(super) huge_pages: HugePages,
     kind: Kind,
-    /// The v2 tree, where this process had to mount it.
-    own: Option<OwnedFd>,
+    /// The v2 tree, where this process had to mount it: held, since [`Self::unified`] names it by its number.
+    _own: Option<OwnedFd>,
 }
 
 /// Where huge pages are bounded, if anywhere: a host without the controller has a pool that all share.
@@ -66,12 +67,29 @@ impl Layout {
                 // Every kernel has the tree; hosts that use v1 alone just do not mount it. Nobody else sees ours.
                 let own = mount_tree(stand)?;
                 let row = format!("own /proc/self/fd/{} cgroup2 rw 0 0\n", own.as_raw_fd());
-                Self { own: Some(own), ..Self::from_mounts(&format!("{row}{mounts}"), controllers)? }
+                Self { _own: Some(own), ..Self::from_mounts(&format!("{row}{mounts}"), controllers)? }
             }
             found => found?,
         };
         layout.huge_pages.sizes = huge_page_sizes();
         Ok(layout)
+    }
+
+    /// How limits and membership lie on a host, in a few words.
+    pub(crate) fn of_host(facts: &dyn Facts) -> Result<&'static str> {
+        let mounts = facts.text("/proc/self/mounts").unwrap_or_default();
+        let controllers =
+            |root: &Path| facts.text(&root.join("cgroup.controllers").to_string_lossy()).unwrap_or_default();
+        match Self::from_mounts(&mounts, controllers) {
+            Ok(Self { kind: Kind::Unified, .. }) => Ok("unified (v2)"),
+            Ok(_) => Ok("hybrid: limits in v1 hierarchies, membership in the v2 tree"),
+            Err(Error::HostLacks(NO_TREE)) => {
+                let more = format!("own /nowhere cgroup2 rw 0 0\n{mounts}");
+                Self::from_mounts(&more, |_| String::new())?;
+                Ok("v1; the runtime mounts a v2 tree for membership, which nobody else sees")
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// `controllers` reads `cgroup.controllers` of a v2 root.
@@ -92,7 +110,7 @@ impl Layout {
                 v1: Vec::new(),
                 huge_pages: huge(tree),
                 kind: Kind::Unified,
-                own: None,
+                _own: None,
             });
         }
         let hierarchy = |controller: &str| {
@@ -110,20 +128,11 @@ impl Layout {
         }
         // `cpu,cpuacct` and the like are one hierarchy: one directory in it, not two.
         v1.dedup_by(|a, b| a.1 == b.1);
-        Ok(Self { unified, v1, huge_pages, kind: Kind::Hybrid, own: None })
+        Ok(Self { unified, v1, huge_pages, kind: Kind::Hybrid, _own: None })
     }
 
     pub(super) fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// How limits and membership lie on this host, in a few words.
-    pub(crate) fn describe(&self) -> &'static str {
-        match (self.kind, &self.own) {
-            (Kind::Unified, _) => "unified (v2)",
-            (Kind::Hybrid, None) => "hybrid: limits in v1 hierarchies, membership in the v2 tree",
-            (Kind::Hybrid, Some(_)) => "v1; the runtime mounts a v2 tree of its own for membership",
-        }
     }
 
     /// Lets the children of `instance` have limits in the v2 tree: on the way down from the root every group must
