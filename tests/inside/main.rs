@@ -2,6 +2,8 @@
 //! `probe`, brought in through the API.
 
 mod identity;
+mod ipc;
+mod isolation;
 mod surroundings;
 mod truth;
 

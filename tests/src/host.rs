@@ -147,6 +147,17 @@ pub fn directories(root: &Path, fits: &dyn Fn(&str) -> bool) -> Vec<String> {
     found
 }
 
+/// Major and minor number of the kernel.
+///
+/// # Panics
+/// When `/proc` does not say.
+#[must_use]
+pub fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+    (numbers.next().expect("a major number"), numbers.next().expect("a minor number"))
+}
+
 /// Memory of the host that new work may have, in KiB.
 ///
 /// # Panics
