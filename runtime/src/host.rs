@@ -77,7 +77,7 @@ fn namespace(facts: &dyn Facts, kind: &str, option: &str) -> Finding {
 
 /// A distribution's own switch, and the kernel's count. Root is refused by the second alone.
 fn user_namespaces(facts: &dyn Facts) -> Finding {
-    let (what, path) = ("user.max_user_namespaces", "/proc/sys/user/max_user_namespaces");
+    let (what, path) = ("allowed user namespaces", "/proc/sys/user/max_user_namespaces");
     match facts.number(path) {
         Some(0) => Finding::missing(what, "0", "sysctl -w user.max_user_namespaces=65536"),
         Some(most) => Finding::fine(what, most.to_string()),

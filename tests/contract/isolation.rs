@@ -62,5 +62,8 @@ fn of_a_dead_one_it_is_a_conflict() {
     });
     let message = server.client().get(&sandbox.path("/isolation")).error(409);
     assert!(message.contains("killed"), "{message}");
-    assert_eq!(sandbox.object()["status"], "killed");
+    eventually("the gateway was told", || match &sandbox.object()["status"] {
+        status if status == "killed" => Ok(()),
+        status => Err(status.to_string()),
+    });
 }

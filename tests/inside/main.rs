@@ -4,6 +4,7 @@
 mod identity;
 mod ipc;
 mod isolation;
+mod old_cgroups;
 mod surroundings;
 mod truth;
 

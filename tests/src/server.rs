@@ -34,6 +34,8 @@ pub struct Options {
     pub programs: Option<PathBuf>,
     /// More variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// What executes the server: a program that becomes the one named after its own arguments.
+    pub wrapper: Vec<String>,
 }
 
 /// A running server. Its drop is the leak check: every sandbox is deleted, the server stopped and purged, and
@@ -262,7 +264,7 @@ impl Server {
         let log = log.expect("a log file in the own directory");
         let errors = log.try_clone().expect("a second handle of the log");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.bulkhead).arg("serve");
+        command.args(["--pdeathsig", "KILL", "--"]).args(&self.options.wrapper).arg(&self.bulkhead).arg("serve");
         command.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
         command.arg("--state-dir").arg(&self.instance.state).arg("--run-dir").arg(&self.instance.run);
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));

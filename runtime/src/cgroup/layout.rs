@@ -66,7 +66,8 @@ impl Layout {
             Err(Error::HostLacks(NO_TREE)) => {
                 // Every kernel has the tree; hosts that use v1 alone just do not mount it. Nobody else sees ours.
                 let own = mount_tree(stand)?;
-                let row = format!("own /proc/self/fd/{} cgroup2 rw 0 0\n", own.as_raw_fd());
+                // With a dot at its end, since links at the end of a path are not followed.
+                let row = format!("own /proc/self/fd/{}/. cgroup2 rw 0 0\n", own.as_raw_fd());
                 Self { _own: Some(own), ..Self::from_mounts(&format!("{row}{mounts}"), controllers)? }
             }
             found => found?,

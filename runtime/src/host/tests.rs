@@ -66,7 +66,7 @@ fn each_wall_that_cannot_be_built_is_named() {
         (without("/proc/sys/kernel/osrelease"), "kernel"),
         (without("/proc/self/ns/user"), "user namespaces"),
         (without("/proc/self/ns/cgroup"), "cgroup namespaces"),
-        (with("/proc/sys/user/max_user_namespaces", "0\n"), "user.max_user_namespaces"),
+        (with("/proc/sys/user/max_user_namespaces", "0\n"), "allowed user namespaces"),
         (without("/proc/sys/kernel/seccomp/actions_avail"), "seccomp filters"),
         (with("/proc/sys/kernel/seccomp/actions_avail", "allow errno\n"), "seccomp filters"),
         (with("/proc/sys/vm/memfd_noexec", "2\n"), "vm.memfd_noexec"),
