@@ -1,4 +1,6 @@
 //! The volume of disks on a real loop device: needs root, as every suite does.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests: a panic is their report")]
+#![expect(clippy::disallowed_methods, reason = "a path of the test's own")]
 
 use bulkhead_rootfs::disk::{self, Disks};
 use bulkhead_rootfs::volume;
@@ -49,10 +51,12 @@ fn a_disk_ends_where_its_limit_is_and_its_neighbour_does_not_notice() {
     let disks = volume.disks();
     for (id, bytes) in [("small", 32 * MIB), ("large", 64 * MIB)] {
         disks.create(id, bytes).unwrap();
+        assert_eq!(disks.limit(id).unwrap(), Some(bytes), "as the file system has it written down");
     }
     let (written, error) = fill(&volume.at.join("small/upper/f"));
     assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
     assert!((24 * MIB..=32 * MIB).contains(&written), "{written}");
+    assert!(disks.limit("nobody").is_err());
     // What is full can be emptied.
     fs::remove_file(volume.at.join("small/upper/f")).unwrap();
     let (written, _) = fill(&volume.at.join("large/upper/f"));

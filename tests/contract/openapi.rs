@@ -10,6 +10,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/sandboxes"),
     ("get", "/sandboxes/{id}"),
     ("delete", "/sandboxes/{id}"),
+    ("get", "/sandboxes/{id}/isolation"),
     ("post", "/sandboxes/{id}/exec"),
     ("post", "/sandboxes/{id}/exec-stream"),
     ("post", "/sandboxes/{id}/session-exec"),
