@@ -151,6 +151,12 @@ class Client:
         assert status == 200, f"exec answered {status}: {answer}"
         return answer["data"]
 
+    def isolation(self, sandbox):
+        """What is in force for a sandbox."""
+        status, answer = call("GET", f"/api/sandboxes/{sandbox}/isolation", None, self.key)
+        assert status == 200, f"isolation answered {status}: {answer}"
+        return answer["data"]
+
     def works(self, sandbox):
         """True when the sandbox runs a command; for `eventually`."""
         return self.exec(sandbox, "echo alive")["stdout"] == "alive\n"

@@ -88,6 +88,14 @@ class Suite(attacks.Attacks):
         quota, period = map(int, (group / "cpu.max").read_text().split())
         assert quota / period == SMALL["cpus"], (quota, period)
 
+    def isolation(self):
+        """what the runtime reads back from the kernel holds, item by item"""
+        report = self.client.isolation(self.small)
+        items = [item for wall in report["walls"] for item in wall["items"]]
+        gaps = [item for item in items if not item["holds"]]
+        assert report["holds"] and not gaps and len(items) > 80, gaps or report
+        assert "memory.max" in {item["name"] for item in items}
+
     def memory(self):
         """a command over 64 MiB meets the OOM killer, and the sandbox goes on"""
         data = self.client.exec(self.small, "python3 -c 'len(b\"x\" * (300 << 20))'", timeout=60)
@@ -183,7 +191,7 @@ class Suite(attacks.Attacks):
         """Every case, in order."""
         return [
             self.unified_hierarchy, self.serve_starts, self.create, self.run, self.kill_receipt,
-            self.limits_in_force, self.memory, self.pids, self.cpu, self.neighbour, *self.attacks(), self.gateway_killed,
+            self.limits_in_force, self.isolation, self.memory, self.pids, self.cpu, self.neighbour, *self.attacks(), self.gateway_killed,
             self.runtime_killed, self.serve_restarted, self.serve_killed, self.unit_restarted, self.delete,
             self.purge,
         ]
