@@ -32,6 +32,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     // In the host's mount namespace, where the next runtime finds it.
     let volume = volume::open(&settings.state_dir, &settings.run_dir).map_err(no_volume)?;
     let host = own_mounts()?;
+    leave_the_network()?;
     let roots = ImageRoots::open(&settings, &volume)?;
     let config = server::Config {
         agent,
@@ -76,6 +77,12 @@ fn own_mounts() -> anyhow::Result<OwnedFd> {
     nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("make mounts private")?;
     Ok(host.into())
+}
+
+/// Into a network namespace with nothing in it. This half talks to files and to a unix socket; and a socket can be
+/// asked for the interfaces of the namespace that it was made in, also by the agent, which gets one to listen on.
+fn leave_the_network() -> anyhow::Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNET).context("leave the network")
 }
 
 /// Errors that no restart mends end the supervisor too.

@@ -208,8 +208,8 @@ impl Group {
     pub(crate) fn oom_counter(&self) -> Result<OwnedFd> {
         let memory = self.v1.iter().find(|(controller, _)| *controller == "memory");
         match memory {
-            Some((_, directory)) => open(directory.as_fd(), "memory.oom_control", OFlag::O_RDONLY),
-            None => open(self.unified.as_fd(), "memory.events", OFlag::O_RDONLY),
+            Some((_, directory)) => open_nameless(directory.as_fd(), "memory.oom_control"),
+            None => open_nameless(self.unified.as_fd(), "memory.events"),
         }
         .doing("open the counter of out-of-memory kills")
     }
@@ -229,7 +229,7 @@ impl Group {
             Some((_, directory)) => (directory, "memory.usage_in_bytes"),
             None => (&self.unified, "memory.current"),
         };
-        let read = |name| open(directory.as_fd(), name, OFlag::O_RDONLY).doing("open a counter of memory");
+        let read = |name| open_nameless(directory.as_fd(), name).doing("open a counter of memory");
         Ok(MemoryFiles { usage: read(usage)?, stat: read("memory.stat")? })
     }
 
@@ -309,6 +309,14 @@ fn directories(parent: BorrowedFd<'_>) -> bulkhead_sys::Result<Vec<String>> {
 fn open(directory: BorrowedFd<'_>, file: &str, flags: OFlag) -> bulkhead_sys::Result<OwnedFd> {
     openat(directory, file, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
         .during("openat", || file.to_owned())
+}
+
+/// Opens a file for reading whose link in `/proc/PID/fd` does not tell where it lies on the host: it lies at the top of
+/// a mount of its own. For descriptors that go to an agent.
+fn open_nameless(directory: BorrowedFd<'_>, file: &str) -> bulkhead_sys::Result<OwnedFd> {
+    let mount =
+        mount::open_tree(directory, c"", mount::Depth::One).during("open_tree", || "cgroup".into())?;
+    open(mount.as_fd(), file, OFlag::O_RDONLY)
 }
 
 fn write(directory: BorrowedFd<'_>, file: &str, bytes: &[u8]) -> bulkhead_sys::Result<()> {
