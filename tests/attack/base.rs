@@ -26,12 +26,19 @@ pub(crate) struct Base<'a> {
 
 impl<'a> Base<'a> {
     pub(crate) fn of(server: &'a Server) -> Self {
+        Self::of_many(server, 1)
+    }
+
+    /// [`Self::of`] before an attack by up to `many` sandboxes at once.
+    pub(crate) fn of_many(server: &'a Server, many: usize) -> Self {
         let neighbour = server.create();
         let _warm = neighbour.exec("true").ok();
         // The runtime keeps the id maps of a range for the next sandbox.
-        let another = server.create();
-        let _warm = another.exec("true").ok();
-        another.delete();
+        let others: Vec<Sandbox<'_>> = (0..many).map(|_| server.create()).collect();
+        for other in others {
+            let _warm = other.exec("true").ok();
+            other.delete();
+        }
         let (held, threads) = (held(server), threads(server));
         let memory_kib = server.half("gateway").resident_kib();
         Self { server, neighbour, held, threads, memory_kib }
@@ -63,6 +70,15 @@ impl<'a> Base<'a> {
         let now = self.server.half("gateway").resident_kib();
         println!("gateway: {} KiB before, {now} KiB after", self.memory_kib);
         assert!(now < self.memory_kib + kib, "{now} KiB, {} before", self.memory_kib);
+    }
+
+    /// Deletes every sandbox but the neighbour's.
+    pub(crate) fn delete_others(&self) {
+        let rows = self.server.client().get("/sandboxes?limit=100").expect(200).data();
+        let ids = rows.as_array().into_iter().flatten().filter_map(|row| row["id"].as_str());
+        for id in ids.filter(|id| *id != self.neighbour.id()) {
+            Sandbox::of(self.server, id).delete();
+        }
     }
 
     /// Descriptors and threads return to what they were, and the neighbour works.

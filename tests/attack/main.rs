@@ -10,6 +10,7 @@ mod churn;
 mod controls;
 mod escape;
 mod filter;
+mod hostile;
 mod http;
 mod leak;
 mod neighbours;

@@ -45,7 +45,20 @@ pub fn weakened_programs() -> PathBuf {
 /// When it is not there.
 #[must_use]
 pub fn probe() -> PathBuf {
-    let path = repository().join("target/probe");
+    built("probe")
+}
+
+/// The agent that does everything wrong, to be given to `serve --agent`; `scripts/test` builds it.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn hostile_agent() -> PathBuf {
+    built("hostile")
+}
+
+fn built(name: &str) -> PathBuf {
+    let path = repository().join("target").join(name);
     assert!(path.is_file(), "{} is missing: scripts/test builds it", path.display());
     path
 }

@@ -251,11 +251,17 @@ impl Server {
         });
     }
 
+    /// All that the server wrote to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap_or_default()).into_owned()
+    }
+
     /// The last lines of what the server wrote to its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let log = fs::read(self.dir.join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(3000)..]).into_owned()
+        let log = self.log();
+        String::from_utf8_lossy(&log.as_bytes()[log.len().saturating_sub(3000)..]).into_owned()
     }
 
     /// `setpriv` lets the server die with this test, however that ends; the halves follow by themselves.
