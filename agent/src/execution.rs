@@ -20,6 +20,8 @@
 mod drive;
 mod end;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod input;
 mod journal;
 mod leaf;

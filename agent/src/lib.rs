@@ -11,6 +11,9 @@ mod body;
 mod boot;
 mod capability;
 mod execution;
+#[cfg(feature = "fuzzing")]
+pub use execution::fuzzing;
+
 mod gate;
 mod inner;
 mod routes;

@@ -6,6 +6,8 @@
 mod calls;
 mod exchange;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod output;
 mod stream;
 mod terminal;

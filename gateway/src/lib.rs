@@ -14,6 +14,8 @@ mod config;
 mod dirs;
 mod endpoint;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ids;
 mod input;
 mod limits;

@@ -3,6 +3,8 @@
 
 pub(crate) mod commands;
 pub(crate) mod exec;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod program;
 pub(crate) mod pty;
 pub(crate) mod sandboxes;

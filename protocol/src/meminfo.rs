@@ -58,26 +58,26 @@ impl Memory {
             ("CommitLimit", total),
             ("Committed_AS", used),
         ];
-        let row = |(name, bytes): (&str, u64)| {
-            // Proc pads the number so that `kB` stands in one column.
-            format!("{:<15} {:>8} kB\n", format!("{name}:"), bytes >> 10)
-        };
+        // Proc pads numbers to eight digits; the sum of three counters has more where the limit is above 30 GiB.
+        let width = (total.saturating_mul(3) >> 10).to_string().len().max(8);
+        let row =
+            |(name, bytes): (&str, u64)| format!("{:<15} {:>width$} kB\n", format!("{name}:"), bytes >> 10);
         rows.map(row).concat()
     }
 
-    /// Reads `used` from `memory.current` or `memory.usage_in_bytes`, and the parts from `memory.stat` of either
+    /// Counters above the limit are cut to it: it is passed by the agent's own share alone. Reads `used` from `memory.current` or `memory.usage_in_bytes`, and the parts from `memory.stat` of either
     /// version, whose totals count the groups below too.
     #[must_use]
     pub fn parse(total: u64, usage: &str, stat: &str) -> Self {
         let row = |name: &str| {
             let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
-            stat.lines().find_map(of)
+            stat.lines().find_map(of).map(|bytes: u64| bytes.min(total))
         };
         // Version 1 has both rows; only the total counts the groups below.
         let number = |[all, own]: [&str; 2]| row(all).or_else(|| row(own)).unwrap_or(0);
         Self {
             total,
-            used: usage.trim().parse().unwrap_or(0),
+            used: usage.trim().parse().unwrap_or(0).min(total),
             active_file: number(["total_active_file", "active_file"]),
             inactive_file: number(["total_inactive_file", "inactive_file"]),
             shared: number(["total_shmem", "shmem"]),
@@ -106,6 +106,12 @@ mod tests {
         let over = Memory::parse(1 << 20, "2097152", stat);
         assert_eq!((over.active_file, over.inactive_file), (4096, 8192));
         assert!(over.text().contains("MemFree:               0 kB"));
+        let most = u64::MAX.to_string();
+        let stat = format!("active_file {most}\ninactive_file {most}\nshmem {most}\n");
+        for total in [0, 1 << 20, 16 << 30, 31 << 30, 1 << 40] {
+            let empty = Memory { total, ..Memory::default() };
+            assert_eq!(Memory::parse(total, &most, &stat).text().len(), empty.text().len(), "{total}");
+        }
         assert_eq!(Memory::parse(1, "garbage", "x\ny z\n"), Memory { total: 1, ..Memory::default() });
     }
 }

@@ -3,6 +3,8 @@
 //! named by its id, so undo needs no memory of how far the launch came.
 
 mod clock;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod order;
 
 use crate::cgroup::{Group, Groups};

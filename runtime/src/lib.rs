@@ -34,4 +34,6 @@ pub mod weaken;
 pub use error::{Error, Result};
 pub use ids::NEUTRAL;
 pub use instance::Instance;
+#[cfg(feature = "fuzzing")]
+pub use launch::fuzzing::Planner;
 pub use roots::{Root, RootError, Roots, Wish};

@@ -8,6 +8,9 @@ mod ending;
 mod poll;
 mod reaper;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use calls::check_texts;
+
 use crate::adopt;
 use crate::cgroup::{Groups, Stand};
 use crate::conn::{self, Connection, Listener, MAX_CONNECTIONS, Received, Waiter};

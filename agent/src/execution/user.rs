@@ -40,7 +40,7 @@ impl Account {
 
 /// One half of a user string.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     Id(u32),
     Name(String),
 }
@@ -85,7 +85,7 @@ pub(crate) fn find(asked: Option<&str>) -> Result<Account, StartFailure> {
     choose(&user, group.as_ref(), &passwd, &groups).ok_or(none(None))
 }
 
-fn parse(asked: &str) -> Option<(Asked, Option<Asked>)> {
+pub(super) fn parse(asked: &str) -> Option<(Asked, Option<Asked>)> {
     match asked.split_once(':') {
         None => Some((Asked::parse(asked)?, None)),
         Some((user, group)) => Some((Asked::parse(user)?, Some(Asked::parse(group)?))),
@@ -93,7 +93,7 @@ fn parse(asked: &str) -> Option<(Asked, Option<Asked>)> {
 }
 
 /// A number without an entry is a user too: of a group with its own number, never of root's.
-fn choose(user: &Asked, group: Option<&Asked>, passwd: &str, groups: &str) -> Option<Account> {
+pub(super) fn choose(user: &Asked, group: Option<&Asked>, passwd: &str, groups: &str) -> Option<Account> {
     let entry = files::users(passwd).find(|entry| match user {
         Asked::Id(id) => entry.uid == *id,
         Asked::Name(name) => entry.name == name,

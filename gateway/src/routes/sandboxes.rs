@@ -34,6 +34,12 @@ pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
     Ok(reply::json(StatusCode::CREATED, &Envelope::new("sandbox created", Sandbox::from(&*sandbox))))
 }
 
+/// The body of a create, as far as it can be checked by itself.
+#[cfg(feature = "fuzzing")]
+pub(super) fn checked(bytes: &[u8]) -> ApiResult<creation::Order> {
+    order::check(parse::create(Fields::of_body(bytes)?)?)
+}
+
 /// Lists the sandboxes of the key's organisation, newest first. Killed ones are left out.
 #[utoipa::path(
     get, path = "/sandboxes", operation_id = "listSandboxes", tag = "sandboxes",

@@ -133,22 +133,13 @@ impl Server {
 
     /// The gateway checked all of this; who trusts a request because of its sender has one wall less.
     fn check(&self, request: &CreateSandbox) -> std::result::Result<(), (RefusalKind, String)> {
-        let invalid = |what: String| Err((RefusalKind::Invalid, what));
         if self.stop_by.is_some() {
             return Err((RefusalKind::NoRoom, "stopping".into()));
         }
         if self.sandboxes.contains_key(&request.id) {
             return Err((RefusalKind::Exists, request.id.to_string()));
         }
-        if let Err(bounds) = request.limits.check() {
-            return invalid(format!("{} is not within {} and {}", bounds.field, bounds.least, bounds.most));
-        }
-        let allowed =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
-        let hostname = &request.hostname;
-        if hostname.is_empty() || hostname.len() > MAX_HOSTNAME || !hostname.bytes().all(allowed) {
-            return invalid("hostname".into());
-        }
+        check_texts(request).map_err(|what| (RefusalKind::Invalid, what))?;
         if request.image.len() > MAX_IMAGE_NAME || self.roots.resolve(&request.image).is_none() {
             return Err((RefusalKind::UnknownImage, String::new()));
         }
@@ -208,4 +199,18 @@ impl Server {
             .take(LIST_PAGE)
             .collect()
     }
+}
+
+/// The rules of a request that need no look at anything else.
+pub(crate) fn check_texts(request: &CreateSandbox) -> std::result::Result<(), String> {
+    if let Err(bounds) = request.limits.check() {
+        return Err(format!("{} is not within {} and {}", bounds.field, bounds.least, bounds.most));
+    }
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    let hostname = &request.hostname;
+    if hostname.is_empty() || hostname.len() > MAX_HOSTNAME || !hostname.bytes().all(allowed) {
+        return Err("hostname".into());
+    }
+    Ok(())
 }

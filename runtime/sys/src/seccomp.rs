@@ -6,6 +6,8 @@
 //! programs fall back; what is known and refused answers `EPERM`; another architecture (`int 0x80`) is killed.
 
 mod compile;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod interpret;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,57 +1,12 @@
 //! The compiled filters against the table, by an interpreter of classic BPF.
 
+use super::interpret::{expected, interpret};
 use super::{Profile, ROWS, Rule, Verdict, compile, compile_beyond};
-use libc::sock_filter;
-use nix::errno::Errno;
 use proptest::prelude::*;
 use std::fmt::Write;
 
 const X86_64: u32 = super::compile::AUDIT_ARCH_X86_64;
 const KILLED: u32 = libc::SECCOMP_RET_KILL_PROCESS;
-
-/// Runs a filter over one `struct seccomp_data`; panics on an instruction that `compile` does not emit.
-fn interpret(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
-    let word = |offset: u32| match offset {
-        0 => number,
-        4 => arch,
-        _ => {
-            let argument = arguments[(offset as usize - 16) / 8];
-            u32::try_from(if offset.is_multiple_of(8) { argument & 0xffff_ffff } else { argument >> 32 })
-                .unwrap()
-        }
-    };
-    let (mut at, mut accumulator) = (0, 0);
-    loop {
-        let this = program[at];
-        at += 1;
-        match this.code {
-            0x20 => accumulator = word(this.k),
-            0x54 => accumulator &= this.k,
-            0x05 => at += this.k as usize,
-            0x15 => at += usize::from(if accumulator == this.k { this.jt } else { this.jf }),
-            0x35 => at += usize::from(if accumulator >= this.k { this.jt } else { this.jf }),
-            0x06 => return this.k,
-            other => panic!("instruction {other:#x}"),
-        }
-    }
-}
-
-fn expected(profile: Profile, number: u32, arguments: [u64; 6]) -> u32 {
-    let row = ROWS.iter().find(|row| row.numbers.contains(&i64::from(number)));
-    let verdict = row.map_or(Verdict::Fail(Errno::ENOSYS), |row| {
-        let rule = match profile {
-            Profile::Agent => row.agent,
-            Profile::Command => row.command,
-            Profile::Gateway => row.gateway,
-        };
-        rule.decide(arguments)
-    });
-    match verdict {
-        Verdict::Allow => libc::SECCOMP_RET_ALLOW,
-        Verdict::Fail(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
-        Verdict::Pretend => libc::SECCOMP_RET_ERRNO,
-    }
-}
 
 fn by_arguments(number: u32) -> bool {
     let decides = |rule| matches!(rule, Rule::ByArguments(..));
