@@ -154,6 +154,16 @@ print(json.dumps(out))"#,
         "ENOSPC",
     ];
     assert_all(&results, &safe);
+    // Zero would start the host's helper for core dumps where there is one; one means never.
+    let cores = as_agent(
+        &sandbox,
+        r#"
+import resource as r
+r.setrlimit(r.RLIMIT_CORE, (0, 0))
+r.prlimit(0, r.RLIMIT_CORE, (0, 0))
+print(json.dumps(r.getrlimit(r.RLIMIT_CORE)))"#,
+    );
+    assert_eq!(cores, serde_json::json!([1, 1]));
     for (path, before) in canaries {
         assert_eq!(host_file(path), before, "{path}");
     }
