@@ -47,6 +47,9 @@ pub(crate) const STORE_JOBS: u32 = 5000;
 pub(crate) const MAX_SANDBOXES: usize = 4093;
 /// Connections to one sandbox's agent at once.
 pub(crate) const MAX_STREAMS: usize = 160;
+/// Bytes of input on their way to one sandbox's programs, which may read it late or never.
+pub(crate) const SANDBOX_INPUT: usize = 4 << 20;
+const _: () = assert!(SANDBOX_INPUT >= bulkhead_protocol::agent::MAX_JSON);
 /// Bytes of output that all executions together may hold in memory.
 pub(crate) const OUTPUT_BUDGET: usize = 512 << 20;
 /// Bytes of one output stream that are kept whole.

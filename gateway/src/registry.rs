@@ -22,6 +22,8 @@ pub(crate) struct Sandbox {
     pub(crate) facts: Facts,
     state: watch::Sender<State>,
     streams: Arc<Semaphore>,
+    /// Room for input, counted in KiB.
+    input: Arc<Semaphore>,
 }
 
 impl Sandbox {
@@ -30,6 +32,7 @@ impl Sandbox {
             facts,
             state: watch::Sender::new(state),
             streams: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
+            input: Arc::new(Semaphore::new(limits::SANDBOX_INPUT >> 10)),
         }
     }
 
@@ -63,6 +66,12 @@ impl Sandbox {
     /// A place for one connection to the agent, or `None` when all are taken.
     pub(crate) fn stream(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.streams).try_acquire_owned().ok()
+    }
+
+    /// Room for so many bytes of input until the agent has taken them, or `None` when too much waits already.
+    pub(crate) fn input(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let room = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
+        Arc::clone(&self.input).try_acquire_many_owned(room).ok()
     }
 }
 

@@ -61,6 +61,10 @@ pub(crate) async fn input(
     let most = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     ready(sandbox).await?;
     let _place = place(sandbox)?;
+    let _room = sandbox.input(bytes.len()).ok_or_else(|| {
+        let text = "too much input waits to be read by this sandbox's commands";
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text)
+    })?;
     let query = match then {
         Then::MoreInput => "",
         Then::EndOfInput => "?close",

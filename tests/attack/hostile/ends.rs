@@ -36,7 +36,7 @@ fn assert_dies(sandbox: &Sandbox<'_>) {
 #[test]
 fn m07_who_forks_faster_than_it_is_killed_dies() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let sandbox = bounded(&server, "forks");
     eventually("it is at its limit", || {
         let many = sandbox.processes().len();
@@ -51,7 +51,7 @@ fn m07_who_forks_faster_than_it_is_killed_dies() {
 #[test]
 fn m07_who_ignores_signals_and_stops_dies() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     for name in ["ignores", "stops"] {
         let sandbox = bounded(&server, name);
         if name == "stops" {
@@ -69,7 +69,7 @@ fn m07_who_ignores_signals_and_stops_dies() {
 #[test]
 fn m07_who_freezes_itself_dies() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let sandbox = bounded(&server, "freezes");
     let leaf = format!("/{}/leaf", sandbox.id());
     eventually("it is frozen", || {
@@ -92,7 +92,7 @@ fn m07_who_freezes_itself_dies() {
 #[test]
 fn m07_who_leaves_takes_everything_along() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let sandbox = bounded(&server, "leaves");
     let answer = sandbox.post_exec(
         &json!({"command": "#agent\n[os.fork() or time.sleep(71867) for _ in range(5)]\nos._exit(0)"}),

@@ -18,7 +18,7 @@ fn m02_who_never_stops_is_cut_and_the_gateway_stays_small() {
     let server = hostile_server();
     let neighbours = Server::start();
     let neighbour = neighbours.create();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let floods = [
         "headers",
         "header line",
@@ -61,7 +61,7 @@ fn m02_who_never_stops_is_cut_and_the_gateway_stays_small() {
 #[test]
 fn m02_an_endless_list_is_cut() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     for name in ["list-long", "list-many"] {
         let (start, sandbox) = (Instant::now(), named(&server, name));
         let answer = sandbox.get("/commands/list");
@@ -112,7 +112,7 @@ fn m02_an_endless_answer_ends_with_its_time() {
 #[test]
 fn m02_descriptors_of_an_agent_are_not_taken() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let sandbox = named(&server, "rights");
     for _ in 0..20 {
         let run = sandbox.exec("!rights");
@@ -125,7 +125,7 @@ fn m02_descriptors_of_an_agent_are_not_taken() {
 #[test]
 fn m12_nothing_is_unpacked_and_no_text_is_believed() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     for word in ["zip", "surrogate"] {
         let sandbox = named(&server, "zips");
         let (answer, took) = misbehave(&sandbox, word);
@@ -149,7 +149,7 @@ fn m12_nothing_is_unpacked_and_no_text_is_believed() {
 #[test]
 fn m14_random_frames_give_an_answer_of_the_contract_each() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let mut statuses = [0_u32; 3];
     // A sandbox that broke the protocol is marked; it still answers.
     let sandbox = named(&server, "random");

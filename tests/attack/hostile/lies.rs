@@ -14,7 +14,7 @@ const MOST: u64 = 1 << 53;
 #[test]
 fn m04_no_byte_of_an_agent_becomes_a_header_a_status_or_a_line_of_the_log() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     for word in ["reason", "refusal text", "redirect", "kind"] {
         let sandbox = named(&server, "injects");
         let (answer, _took) = misbehave(&sandbox, word);
@@ -81,7 +81,7 @@ fn m04_no_byte_of_an_agent_becomes_an_event() {
 #[test]
 fn m06_what_cannot_be_is_a_fault() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let lies = ["code 256", "code -1", "signal 0", "signal 65", "negative time", "float", "negative handle"];
     for word in lies.into_iter().chain(["handle 0", "handle", "gap back", "gap over"]) {
         let sandbox = named(&server, "lies");
@@ -138,7 +138,7 @@ fn m06_a_kill_hits_nothing_of_the_host() {
 #[test]
 fn m10_frames_that_belong_to_another_end_the_stream() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     for word in ["input", "two starts", "no start", "after end"] {
         let sandbox = named(&server, "talks");
         let honest = sandbox.stream("echo one; sleep 2; echo two");
@@ -156,7 +156,7 @@ fn m10_frames_that_belong_to_another_end_the_stream() {
 #[test]
 fn m13_an_agent_of_another_protocol_is_refused() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let before = server.instance().sandboxes().len();
     for name in [
         "liar",

@@ -107,7 +107,7 @@ print(json.dumps({"files": out, "made": made, "deep": deep}))"#,
 #[test]
 fn p01_an_agent_has_no_more_rights_than_a_tenant() {
     let server = hostile_server();
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let canaries =
         ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname"].map(|path| (path, host_file(path)));
     let sandbox = named(&server, "rights");

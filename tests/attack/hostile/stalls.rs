@@ -2,6 +2,7 @@
 
 use super::{GROWTH, LATE, assert_log_is_ours, hostile_server, misbehave, named};
 use crate::base::Base;
+use bulkhead_tests::streaming::Streaming;
 use bulkhead_tests::{Server, eventually};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -126,7 +127,7 @@ fn m08_who_hangs_up_at_once_costs_no_reconnects() {
     let neighbour = neighbours.create();
     let sandbox = named(&server, "storm");
     let pid = sandbox.run("sleep 1");
-    let base = Base::of(&server);
+    let base = Base::of_many(&server, 4);
     let _follow = sandbox.attach(pid, "");
     let _waits = sandbox.open("/commands/attach", &[], &json!({"pid": pid}));
     let _storm = sandbox.exec("touch /tmp/storm").ok();
@@ -150,36 +151,39 @@ fn m08_who_hangs_up_at_once_costs_no_reconnects() {
 
 /// The agent reads the head of a request and nothing more.
 #[test]
-fn m11_who_does_not_read_holds_nothing_but_the_upload() {
+fn m11_who_does_not_read_holds_nothing_but_a_bounded_upload() {
     const UPLOAD: usize = 1 << 20;
-    const CLIENTS: u64 = 20;
+    const CLIENTS: usize = 20;
+    /// As many as wait for one sandbox.
+    const WAIT: usize = 4;
+    /// What they hold by themselves, in KiB.
+    const HELD: u64 = 4 << 10;
     let server = hostile_server();
     let base = Base::of_many(&server, 2);
     let sandbox = named(&server, "unread");
     let pid = sandbox.run_with("cat", json!({"stdin": true}));
+    let upload = || {
+        let (start, path) = (Instant::now(), sandbox.path(&format!("/commands/{pid}/stdin")));
+        let headers = [("Content-Type", "application/octet-stream")];
+        let bytes = vec![b'x'; UPLOAD];
+        let mut answer = Streaming::post_bytes_within(UNARY, sandbox.client(), &path, &headers, &bytes);
+        let text = String::from_utf8_lossy(&answer.read_to_end()).into_owned();
+        assert!(
+            text.starts_with("{\"error\":\"") && start.elapsed() < UNARY,
+            "{text}: {:?}",
+            start.elapsed()
+        );
+        (answer.status, start.elapsed())
+    };
     std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            let sandbox = sandbox.clone();
-            scope.spawn(move || {
-                let start = Instant::now();
-                let path = format!("/commands/{pid}/stdin");
-                let headers = [("Content-Type", "application/octet-stream")];
-                let bytes = vec![b'x'; UPLOAD];
-                let mut answer = bulkhead_tests::streaming::Streaming::post_bytes_within(
-                    UNARY,
-                    sandbox.client(),
-                    &sandbox.path(&path),
-                    &headers,
-                    &bytes,
-                );
-                let body = answer.read_to_end();
-                assert_eq!(answer.status, 504, "{}", String::from_utf8_lossy(&body));
-                assert!(start.elapsed() < UNARY, "{:?}", start.elapsed());
-            });
-        }
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(upload)).collect();
         std::thread::sleep(Duration::from_secs(20));
-        base.assert_grown_at_most(CLIENTS * 1024 * 2 + GROWTH);
+        base.assert_grown_at_most(HELD + GROWTH);
         assert_eq!(named(&server, "other").exec("echo well").stdout, "well\n");
+        let ends: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();
+        let late = ends.iter().filter(|(status, _)| *status == 504).count();
+        let refused = ends.iter().filter(|(status, took)| *status == 429 && *took < IDLE).count();
+        assert_eq!((late, refused), (WAIT, CLIENTS - WAIT), "{ends:?}");
     });
     base.delete_others();
     base.assert_back();
