@@ -5,6 +5,7 @@
 
 mod agent;
 mod base;
+mod bombs;
 mod catalogue;
 mod churn;
 mod controls;

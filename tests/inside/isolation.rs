@@ -1,7 +1,7 @@
 //! What the API says is in force, compared with what was asked for and with what a program inside sees.
 
 use crate::look;
-use bulkhead_tests::groups::break_limit;
+use bulkhead_tests::groups::set;
 use bulkhead_tests::{Sandbox, Server};
 use serde_json::{Value, json};
 
@@ -109,7 +109,7 @@ fn a_limit_that_was_raised_behind_our_back_does_not_hold() {
     let server = Server::start();
     let sandbox = server.create();
     assert_holds(&report(&sandbox));
-    break_limit(&sandbox, "pids.max", "max");
+    set(&sandbox, "pids.max", "max");
     let raised = report(&sandbox);
     assert_eq!((&raised["holds"], &wall(&raised, "groupLimits")["holds"]), (&json!(false), &json!(false)));
     assert_eq!(item(&raised, "groupLimits", "pids.max")["found"], "max");

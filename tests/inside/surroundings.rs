@@ -145,9 +145,7 @@ fn the_cgroup_says_nothing_of_the_host() {
 fn only_loopback_is_there_and_up() {
     let server = Server::start();
     let (sandbox, report) = look(&server);
-    let names: Vec<&str> = report.interfaces.keys().map(String::as_str).collect();
-    assert_eq!(names, ["lo"]);
-    assert!(report.interfaces["lo"].up, "{:?}", report.interfaces);
+    assert_eq!(report.interfaces, BTreeSet::from(["lo".to_owned()]));
     let ping = "import socket; s = socket.create_server(('127.0.0.1', 80)); c = socket.create_connection(('127.0.0.1', 80)); print(1)";
     assert_eq!(sandbox.python(ping), 1, "loopback carries, port 80 may be bound");
 }

@@ -11,7 +11,7 @@ fn share(run: &Run) -> f64 {
 }
 
 #[test]
-fn a_busy_sandbox_is_throttled() {
+fn d14_a_busy_sandbox_is_throttled() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     for loops in [1, 4] {

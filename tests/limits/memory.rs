@@ -14,7 +14,7 @@ fn assert_goes_on(sandbox: &Sandbox<'_>) {
 }
 
 #[test]
-fn too_much_is_an_oom_end() {
+fn d02_too_much_is_an_oom_end() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     assert_eq!(eat(&sandbox, 20).ok().line(), "20");
@@ -26,7 +26,7 @@ fn too_much_is_an_oom_end() {
 }
 
 #[test]
-fn a_child_that_was_killed_for_memory_is_not_the_commands_end() {
+fn d02_a_child_that_was_killed_for_memory_is_not_the_commands_end() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     let run = sandbox.exec("python3 -c 'bytearray(300 << 20)'; echo child $?");
@@ -36,7 +36,7 @@ fn a_child_that_was_killed_for_memory_is_not_the_commands_end() {
 
 /// Files in memory count; so does what no process holds any more.
 #[test]
-fn files_in_memory_count() {
+fn d02_files_in_memory_count() {
     let server = Server::start();
     for dir in ["/dev/shm", "/tmp"] {
         let sandbox = small_sandbox(&server);
@@ -53,7 +53,7 @@ fn files_in_memory_count() {
 
 /// Swap would let a tenant have more than its memory; `mlock` would take what cannot be reclaimed.
 #[test]
-fn many_eaters_share_one_ceiling() {
+fn d02_many_eaters_share_one_ceiling() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     let before = host::available_kib();

@@ -35,7 +35,7 @@ for round in 1 2 3; do
 done"#;
 
 #[test]
-fn a_neighbour_and_the_host_do_not_notice() {
+fn n01_a_neighbour_and_the_host_do_not_notice() {
     let server = Server::start();
     let attacker = small_sandbox(&server);
     let neighbour = server.create();

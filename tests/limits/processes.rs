@@ -25,7 +25,7 @@ print(json.dumps({"children": len(children), "refused": refused}))
 "#;
 
 #[test]
-fn a_fork_too_many_is_eagain() {
+fn d01_a_fork_too_many_is_eagain() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     let run = sandbox.python(FORK);
@@ -37,7 +37,7 @@ fn a_fork_too_many_is_eagain() {
 }
 
 #[test]
-fn a_thread_too_many_is_refused() {
+fn d01_a_thread_too_many_is_refused() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     let program = r#"
@@ -58,7 +58,7 @@ print(json.dumps(started))
 
 /// A full sandbox says that it is full, and whatever filled it can be ended from outside.
 #[test]
-fn a_full_sandbox_says_so_and_can_be_deleted() {
+fn d01_a_full_sandbox_says_so_and_can_be_deleted() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     // Eighty at most, for twenty seconds at most.
@@ -80,7 +80,7 @@ fn a_full_sandbox_says_so_and_can_be_deleted() {
 }
 
 #[test]
-fn open_files_end_at_their_limit() {
+fn d12_open_files_end_at_their_limit() {
     let server = Server::start();
     let sandbox = small_sandbox(&server);
     let program = r#"

@@ -61,21 +61,32 @@ pub fn value(sandbox: &Sandbox<'_>, names: &[&str]) -> String {
     found.unwrap_or_else(|| panic!("no group of {} has one of {names:?}", sandbox.id()))
 }
 
-/// Writes to a file of the sandbox's own group, past the server: a test that breaks a wall sees who notices.
+/// Bytes of memory that its processes have, page cache and kernel memory included.
 ///
 /// # Panics
-/// When no group of it has the file.
-pub fn break_limit(sandbox: &Sandbox<'_>, name: &str, value: &str) {
-    let ends_with_id = format!("/{}", sandbox.id());
-    let groups = directories(Path::new("/sys/fs/cgroup"), &|path| path.ends_with(&ends_with_id));
-    let file = groups.iter().map(|group| Path::new(group).join(name)).find(|file| file.exists());
+/// When no group says.
+#[must_use]
+pub fn memory_used(sandbox: &Sandbox<'_>) -> u64 {
+    value(sandbox, &["memory.current", "memory.usage_in_bytes"]).parse().expect("a number of bytes")
+}
+
+/// Writes to a file of the sandbox's groups, as an operator would.
+///
+/// # Panics
+/// When no group of it has such a file or the kernel refuses.
+pub fn set(sandbox: &Sandbox<'_>, name: &str, text: &str) {
+    let file = groups(sandbox).into_iter().map(|group| Path::new(&group).join(name)).find(|f| f.exists());
     let file = file.unwrap_or_else(|| panic!("no group of {} has {name}", sandbox.id()));
-    fs::write(&file, value).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    fs::write(&file, text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+}
+
+fn groups(sandbox: &Sandbox<'_>) -> Vec<String> {
+    let ends_with_id = format!("/{}", sandbox.id());
+    directories(Path::new("/sys/fs/cgroup"), &|path| path.ends_with(&ends_with_id))
 }
 
 fn find(sandbox: &Sandbox<'_>, name: &str) -> Option<String> {
-    let ends_with_id = format!("/{}", sandbox.id());
-    let groups = directories(Path::new("/sys/fs/cgroup"), &|path| path.ends_with(&ends_with_id));
-    let text = groups.iter().find_map(|group| fs::read_to_string(Path::new(group).join(name)).ok())?;
+    let text =
+        groups(sandbox).iter().find_map(|group| fs::read_to_string(Path::new(group).join(name)).ok())?;
     Some(text.trim().to_owned())
 }

@@ -5,7 +5,7 @@ use crate::sandbox::Sandbox;
 use base64::Engine;
 use bulkhead_protocol::agent::MAX_SCRIPT;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 /// Where it lies inside.
@@ -107,8 +107,8 @@ pub struct Report {
     pub pids: Vec<u32>,
     /// `/proc/self/oom_score_adj`.
     pub oom_score_adj: i32,
-    /// Network interfaces: whether they are up, and their addresses.
-    pub interfaces: BTreeMap<String, Interface>,
+    /// Names of network interfaces.
+    pub interfaces: BTreeSet<String>,
     /// `/dev`: `c 1:3`, `dir`, `link TARGET`, ….
     pub devices: BTreeMap<String, String>,
     /// Of [`MASKED`]: how many bytes or entries can be read.
@@ -134,15 +134,6 @@ pub struct Mount {
     pub source: String,
     /// Options of the file system.
     pub super_options: Vec<String>,
-}
-
-/// One network interface.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interface {
-    /// `IFF_UP`.
-    pub up: bool,
-    /// Its addresses, as text.
-    pub addresses: Vec<String>,
 }
 
 impl Report {

@@ -56,8 +56,7 @@ const RAW: u32 = 3;
 const NO_FAMILY: Verdict = Verdict::Fail(Errno::EAFNOSUPPORT);
 const SOCKET: Rule = Rule::ByArguments(
     &[
-        (&[is(0, 1)], Verdict::Allow),            // AF_UNIX
-        (&[is(0, 16), is(2, 0)], Verdict::Allow), // AF_NETLINK, NETLINK_ROUTE
+        (&[is(0, 1)], Verdict::Allow), // AF_UNIX
         (&[INET, kind(STREAM), is(2, 0)], Verdict::Allow),
         (&[INET, kind(STREAM), is(2, 6)], Verdict::Allow),
         (&[INET, kind(DATAGRAM), is(2, 0)], Verdict::Allow),
@@ -168,7 +167,7 @@ pub const ROWS: &[Row] = &[
         agent: SOCKET,
         command: SOCKET,
         gateway: UNIX_SOCKET,
-        why: "unix, tcp, udp and route netlink: the other families and protocols have each had their kernel exploits (AF_ALG: CVE-2026-31431; AF_VSOCK reaches a hypervisor), and opening one may load a module; the gateway has taken its addresses and makes unix sockets only",
+        why: "unix, tcp and udp: the other families and protocols have each had their kernel exploits (AF_ALG: CVE-2026-31431; AF_VSOCK reaches a hypervisor), and opening one may load a module; answers that wait in a netlink socket are charged to nobody, 2 MiB each; the gateway has taken its addresses and makes unix sockets only",
     },
     all(UNIX_SOCKET, &[c::SYS_socketpair], "unix: no other family has pairs"),
     all(
