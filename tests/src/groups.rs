@@ -70,6 +70,20 @@ pub fn memory_used(sandbox: &Sandbox<'_>) -> u64 {
     value(sandbox, &["memory.current", "memory.usage_in_bytes"]).parse().expect("a number of bytes")
 }
 
+/// Cpu time that its processes have used, in microseconds.
+///
+/// # Panics
+/// When no group says.
+#[must_use]
+pub fn cpu_micros(sandbox: &Sandbox<'_>) -> u64 {
+    // Both trees may have a `cpu.stat`; the unified one always says how much was used.
+    let texts =
+        groups(sandbox).into_iter().filter_map(|g| fs::read_to_string(Path::new(&g).join("cpu.stat")).ok());
+    let used =
+        texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok()));
+    used.max().expect("the unified tree counts cpu time")
+}
+
 /// Writes to a file of the sandbox's groups, as an operator would.
 ///
 /// # Panics

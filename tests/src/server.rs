@@ -270,7 +270,11 @@ impl Server {
         let log = log.expect("a log file in the own directory");
         let errors = log.try_clone().expect("a second handle of the log");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).args(&self.options.wrapper).arg(&self.bulkhead).arg("serve");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .args(&self.options.wrapper)
+            .arg(&self.bulkhead)
+            .arg("serve");
         command.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
         command.arg("--state-dir").arg(&self.instance.state).arg("--run-dir").arg(&self.instance.run);
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));

@@ -218,7 +218,7 @@ fn execute<'a>(inputs: &Inputs<'a>, role: &CStr) -> Op<'a> {
     let environment = [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         format!("{LAUNCH_ENV}={}", inputs.record.launch),
-        format!("{OPEN_FILES_ENV}={}", inputs.record.limits.open_files),
+        format!("{OPEN_FILES_ENV}={}", rlimits::open_files(&inputs.record.limits, inputs.launcher.ceilings)),
         format!("{MEMORY_ENV}={}", inputs.record.limits.memory_bytes),
         #[cfg(feature = "weaken")]
         crate::weaken::variable(),

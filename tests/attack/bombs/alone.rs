@@ -92,7 +92,7 @@ fn round(
 #[test]
 fn n01_a_neighbour_keeps_its_share_beside_everything_at_once_alone() {
     let server = Server::start();
-    let neighbour = server.create_with(json!({"cpu": 1, "mem": 512}));
+    let neighbour = server.create();
     let attackers: Vec<_> = ATTACKS
         .iter()
         .map(|(name, cpus, script)| {
@@ -141,7 +141,7 @@ print(json.dumps(sorted(times)))"#;
     serde_json::from_value(sandbox.python(program)).expect("numbers")
 }
 
-/// All disks lie in one file system: a neighbour's fsync waits for what the disk itself has to do, not for ever.
+/// All disks lie in one file system. A neighbour's fsync does not wait for it: overlays are volatile, see ARCHITECTURE.
 #[test]
 fn d08_a_storm_of_writes_leaves_a_neighbours_fsync_bounded_alone() {
     let server = Server::start();
@@ -164,5 +164,5 @@ fn d08_a_storm_of_writes_leaves_a_neighbours_fsync_bounded_alone() {
         loud[last],
         load()
     );
-    assert!(loud[last] < 2000.0, "{loud:?}");
+    assert!(loud[last] < 500.0, "{loud:?}");
 }

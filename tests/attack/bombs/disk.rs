@@ -13,6 +13,9 @@ const OVERHEAD_MIB: u64 = 64;
 /// What the volume of all disks takes on the host's disk, in MiB.
 fn taken_mib(server: &Server) -> u64 {
     let file = server.instance().state.join("store.btrfs");
+    let written =
+        std::process::Command::new("sync").arg("-f").arg(server.instance().run.join("store")).status();
+    assert!(written.expect("sync of coreutils starts").success(), "the volume is written back");
     std::fs::metadata(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).blocks() >> 11
 }
 

@@ -30,22 +30,12 @@ print(json.dumps({
     assert_all(&results, &["EPERM", "EACCES"]);
 }
 
-/// Cpu time of the sandbox in nanoseconds.
-fn used(sandbox: &Sandbox<'_>) -> u64 {
-    let text = groups::value(sandbox, &["cpuacct.usage", "cpu.stat"]);
-    let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
-    match micros {
-        Some(micros) => micros.parse::<u64>().expect("a number") * 1000,
-        None => text.parse().expect("a number"),
-    }
-}
-
 /// Share of one processor that a program takes.
-#[expect(clippy::cast_precision_loss, reason = "nanoseconds of seconds are exact in f64")]
+#[expect(clippy::cast_precision_loss, reason = "microseconds of seconds are exact in f64")]
 fn share(sandbox: &Sandbox<'_>, program: &str) -> f64 {
-    let (before, start) = (used(sandbox), Instant::now());
+    let (before, start) = (groups::cpu_micros(sandbox), Instant::now());
     let _run = python(sandbox, &program.replace("SECONDS", &SECONDS.to_string()));
-    (used(sandbox) - before) as f64 / start.elapsed().as_nanos() as f64
+    (groups::cpu_micros(sandbox) - before) as f64 / start.elapsed().as_micros() as f64
 }
 
 const HOGS: [(&str, &str); 4] = [
@@ -74,7 +64,7 @@ fn d14_no_trick_takes_more_than_the_quota_alone() {
         let sandbox = small(&server);
         let share = share(&sandbox, hog);
         println!("{what}: {share:.2} of a processor, 0.50 allowed");
-        assert!((0.05..=0.55).contains(&share), "{what}: {share:.2}");
+        assert!((0.01..=0.55).contains(&share), "{what}: {share:.2}");
     }
 }
 
@@ -83,7 +73,7 @@ fn d14_control_without_the_quota_a_hog_takes_more_alone() {
     let server = Server::weakened(&[Switch::CpuLimit]);
     let sandbox = server.create_with(json!({"limits": {"memoryMiB": 64, "cpus": 0.5}}));
     let hog = "import time\nos.fork()\nend = time.time() + SECONDS\nwhile time.time() < end: pass";
-    // Others work on the machine: the best of three rounds.
-    let best = (0..3).map(|_| share(&sandbox, hog)).fold(0.0, f64::max);
-    assert!(best > 0.6, "{best:.2}");
+    // Others work on the machine: the best of some rounds.
+    let best = (0..6).map(|_| share(&sandbox, hog)).find(|share| *share > 0.6);
+    assert!(best.is_some(), "never more than 0.6 of a processor");
 }
