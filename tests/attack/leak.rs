@@ -1,7 +1,9 @@
-//! What a sandbox could read about its host (I01, I04, I05), and what the API tells a stranger (I10).
+//! Group I: what a sandbox could read about its host and its neighbours (I01, I04, I05, I07, I11, I12), and what the API
+//! tells a stranger (I08, I10). I03 is in `inside`, I06 in `neighbours.rs`. I04 looks at disks alone: there are no
+//! images with slack of their own yet.
 
 use crate::{assert_all, outcome, sandbox_of};
-use bulkhead_tests::Server;
+use bulkhead_tests::{Client, Server, Switch};
 use serde_json::json;
 
 /// Words that would tell where and on what this runs.
@@ -112,4 +114,131 @@ fn i10_errors_do_not_tell_of_the_inside() {
         }
         assert!(answer.headers.get("server").is_none(), "{:?}", answer.headers);
     }
+}
+
+/// Files of /proc that tell of the whole machine, when they say anything.
+const OF_THE_HOST: &str = r#"
+names = ["interrupts", "softirqs", "vmstat", "zoneinfo", "diskstats", "partitions", "iomem", "ioports", "modules", "devices",
+         "cmdline", "config.gz", "locks", "key-users", "schedstat", "swaps", "buddyinfo", "pagetypeinfo", "slabinfo",
+         "timer_list", "crypto", "misc", "pressure/cpu", "pressure/memory", "pressure/io", "bus/pci/devices", "tty/drivers"]
+print(json.dumps({name: "told" if read("/proc/" + name) else "absent" for name in names}))"#;
+
+#[test]
+fn i01_files_about_the_whole_machine_say_nothing() {
+    let server = Server::start();
+    assert_all(&outcome(&sandbox_of(&server), OF_THE_HOST), &["absent"]);
+}
+
+#[test]
+fn i01_control_without_their_covers_they_tell() {
+    let server = Server::weakened(&[Switch::ProcMasks]);
+    let seen = outcome(&sandbox_of(&server), OF_THE_HOST);
+    for name in ["interrupts", "vmstat", "cmdline", "diskstats"] {
+        assert_eq!(seen[name], "told", "{seen}");
+    }
+}
+
+#[test]
+fn i07_ids_tell_a_range_and_nothing_of_whose_it_is() {
+    let server = Server::start();
+    let sandbox = server.create_with(json!({"name": "same-name"}));
+    let seen = outcome(
+        &sandbox,
+        r#"
+print(json.dumps({name: read("/proc/self/" + name).split() for name in ("uid_map", "gid_map")}
+    | {"loginuid": read("/proc/self/loginuid"), "node": os.uname().nodename, "boot": read("/proc/sys/kernel/random/boot_id"),
+       "machine": read("/etc/machine-id")}))"#,
+    );
+    assert_eq!(seen["uid_map"], seen["gid_map"]);
+    assert_eq!(seen["uid_map"].as_array().map(Vec::len), Some(3), "one line: {seen}");
+    assert_eq!(seen["node"], "same-name", "the name that the tenant gave, not the host's");
+    assert_ne!(seen["machine"], json!(crate::host_file("/etc/hostname")), "{seen}");
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    assert!(machine.trim().is_empty() || seen["machine"] != json!(machine), "the host's machine-id: {seen}");
+}
+
+/// Medians of so many questions are compared.
+const QUESTIONS: usize = 200;
+
+fn median_of(client: &Client, path: &str) -> std::time::Duration {
+    let mut times: Vec<_> = (0..QUESTIONS)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            let _message = client.get(path).error(404);
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[QUESTIONS / 2]
+}
+
+#[test]
+fn i08_the_clock_does_not_tell_whether_anothers_sandbox_exists_alone() {
+    let server = Server::start();
+    let sandbox = server.create();
+    assert!(server.command(&["org", "create", "other"]).status.success());
+    let key = server.command(&["key", "create", "--org", "other"]);
+    let other = server.client().with_key(String::from_utf8_lossy(&key.stdout).trim());
+    let foreign = format!("/sandboxes/{}", sandbox.id());
+    // An id that differs in its last letter alone.
+    let mut unknown = foreign.clone();
+    let last = unknown.pop().expect("an id has letters");
+    unknown.push(if last == 'a' { 'b' } else { 'a' });
+    let rounds: Vec<_> = (0..5).map(|_| (median_of(&other, &foreign), median_of(&other, &unknown))).collect();
+    println!("medians of another's and of nobody's: {rounds:?}");
+    // Noise goes either way; a difference of the code goes one way in each round.
+    let apart = |a: std::time::Duration, b: std::time::Duration| a > b + b / 10;
+    assert!(!rounds.iter().all(|(foreign, unknown)| apart(*foreign, *unknown)), "{rounds:?}");
+    assert!(!rounds.iter().all(|(foreign, unknown)| apart(*unknown, *foreign)), "{rounds:?}");
+}
+
+/// `preadv2` with `RWF_NOWAIT` tells what is in memory of files that all share; that is a stated non-claim (N2), so
+/// only the two calls that tell it of whole files at once are looked at.
+#[test]
+fn i11_what_is_in_memory_of_shared_files_is_not_told_in_bulk() {
+    let server = Server::start();
+    let results = outcome(
+        &sandbox_of(&server),
+        r#"
+import mmap
+path = "/usr/bin/python3"
+fd = os.open(path, os.O_RDONLY)
+area = mmap.mmap(fd, 1 << 20, prot=mmap.PROT_READ)
+libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+at, bits = libc.mmap(None, 1 << 20, 1, 1, fd, 0), ctypes.create_string_buffer(256)
+asked = libc.mincore(at, 1 << 20, bits)
+# For files of others the kernel says that everything is there.
+told = asked == 0 and len(set(b & 1 for b in bits.raw)) > 1
+print(json.dumps({"cachestat": call("cachestat", fd, ctypes.create_string_buffer(16), ctypes.create_string_buffer(40), 0),
+    "mincore": "told" if told else "EPERM"}))"#,
+    );
+    assert_all(&results, &["EPERM"]);
+}
+
+#[test]
+fn i12_counters_of_the_whole_machine_stand_still() {
+    let server = Server::start();
+    let (one, two) = (server.create(), server.create());
+    let look = "cat /proc/stat /proc/loadavg /proc/uptime | grep -v -e '^cpu' -e '^btime' -e '\\.' | md5sum; cat /proc/loadavg; \
+                ls /proc/pressure /sys/class/thermal /sys/class/powercap 2>/dev/null; cat /proc/pressure/* 2>/dev/null; true";
+    let before = one.exec(look).ok().stdout;
+    let _busy = two
+        .exec("for i in 1 2 3; do sh -c 'n=0; while [ $n -lt 60000 ]; do n=$((n+1)); done' & done; wait")
+        .ok();
+    assert_eq!(one.exec(look).ok().stdout, before, "what a neighbour did shows");
+    let calls = outcome(
+        &one,
+        r#"print(json.dumps({"rdpmc": call("perf_event_open", ctypes.create_string_buffer(128), 0, -1, -1, 0)}))"#,
+    );
+    assert_all(&calls, &["EPERM"]);
+}
+
+#[test]
+fn i12_control_without_covers_the_counters_move() {
+    let server = Server::weakened(&[Switch::ProcMasks]);
+    let sandbox = sandbox_of(&server);
+    let look = || sandbox.exec("cat /proc/interrupts").ok().stdout;
+    assert_ne!(look(), look(), "interrupts of the host are counted in the open");
 }

@@ -1,8 +1,12 @@
-//! Two sandboxes on one host do not exist for each other (I06), and do not use up what they share (N, D11).
+//! Two sandboxes on one host do not exist for each other (I06), and do not use up what they share
+//! (D11, group N; N01 is in `bombs/alone.rs`, N03 in `bombs/processes.rs`).
+//!
+//! Left out: N04 and N06, since sandboxes have no network but loopback.
 
 use crate::{assert_all, outcome};
 use bulkhead_tests::Server;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 #[test]
 fn i06_processes_ports_files_queues_and_memory_are_apart() {
@@ -69,4 +73,85 @@ print(json.dumps({
     assert_eq!(used["ptys"], "ENOSPC", "terminals are limited: {used}");
     let run = other.exec("python3 -c 'import pty; pty.openpty(); print(1)'").ok();
     assert_eq!(run.line(), "1");
+}
+
+/// What a busy machine may add to any one call.
+const NOISE: Duration = Duration::from_millis(30);
+
+/// The median of some calls.
+fn median(calls: usize, mut call: impl FnMut()) -> Duration {
+    let mut times: Vec<_> = (0..calls)
+        .map(|_| {
+            let start = Instant::now();
+            call();
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[calls / 2]
+}
+
+fn come_and_go(server: &Server) {
+    let sandbox = server.create();
+    let _run = sandbox.exec("true").ok();
+    sandbox.delete();
+}
+
+/// The page cache of shared files is one for all (N2): who throws it out makes others read again. What that costs a
+/// start is bounded, not nothing.
+#[test]
+fn n08_who_throws_shared_files_out_of_memory_delays_a_start_little_alone() {
+    let server = Server::start();
+    let greedy = server.create();
+    let quiet = median(10, || come_and_go(&server));
+    let throw = "timeout 6 python3 -c 'import os\nwhile True:\n for d, _, fs in os.walk(\"/usr/bin\"):\n  for f in fs:\n   \
+                 try:\n    fd = os.open(os.path.join(d, f), 0); os.posix_fadvise(fd, 0, 0, 4); os.close(fd)\n   except OSError: pass'";
+    let loud = std::thread::scope(|scope| {
+        let _thrower = scope.spawn(|| greedy.post_exec(&json!({"command": throw, "timeout": 10})));
+        std::thread::sleep(Duration::from_millis(300));
+        median(10, || come_and_go(&server))
+    });
+    println!("create, exec, destroy: {quiet:?}, beside one who throws files out {loud:?}");
+    assert!(loud < quiet * 3 + NOISE, "{quiet:?}, then {loud:?}");
+}
+
+#[test]
+fn n09_open_streams_of_one_do_not_slow_calls_of_another_alone() {
+    let server = Server::start();
+    let (one, other) = (server.create(), server.create());
+    let call = || drop(other.exec("true").ok());
+    let _warm = median(20, call);
+    let quiet = median(100, call);
+    let streams: Vec<_> = (0..64)
+        .map(|_| one.open("/exec-stream", &[], &json!({"command": "sleep 71831"})))
+        .filter(|stream| stream.status == 200)
+        .collect();
+    assert!(streams.len() >= 32, "{} streams were opened", streams.len());
+    let loud = (0..3).map(|_| median(100, call)).min().expect("three");
+    println!("exec: {quiet:?}, beside {} open streams {loud:?}", streams.len());
+    assert!(loud <= quiet * 3 / 2 + Duration::from_millis(2), "{quiet:?}, then {loud:?}");
+}
+
+#[test]
+fn n10_many_creates_of_one_hold_up_a_create_of_another_little_alone() {
+    let server = Server::start();
+    assert!(server.command(&["org", "create", "other"]).status.success());
+    let key = server.command(&["key", "create", "--org", "other"]);
+    let other = server.client().with_key(String::from_utf8_lossy(&key.stdout).trim());
+    let create = || {
+        let answer = other.post("/sandboxes", &json!({"name": "b"})).expect(201);
+        let id = answer.data()["id"].as_str().expect("an id").to_owned();
+        let _gone = other.delete(&format!("/sandboxes/{id}")).expect(200);
+    };
+    let solo = median(5, create);
+    let loud = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let server = &server;
+            scope.spawn(move || (0..10).for_each(|_| come_and_go(server)));
+        }
+        median(5, create)
+    });
+    println!("create and destroy: {solo:?} alone, {loud:?} beside four who do so all the time");
+    // The launcher serves one after the other: each of four is before it once.
+    assert!(loud < solo * 6 + NOISE, "{solo:?}, then {loud:?}");
 }
