@@ -38,7 +38,7 @@ pub(crate) fn plan(mut ops: Vec<Op<'_>>) -> Vec<Op<'_>> {
     ops.retain(|op| match op {
         Op::Filter(_) => !unfiltered,
         Op::NoNewPrivileges => !new_privileges,
-        Op::Limit(Resource::RLIMIT_CORE, _) => !dumps,
+        Op::Limit(Resource::RLIMIT_CORE, ..) => !dumps,
         Op::Limit(..) => !unlimited,
         _ => true,
     });

@@ -1,6 +1,4 @@
 //! The volume of disks on a real loop device: needs root, as every suite does.
-#![expect(clippy::unwrap_used, reason = "the helpers of tests: a panic is their report")]
-#![expect(clippy::disallowed_methods, reason = "a path of the test's own")]
 
 use bulkhead_rootfs::disk::{self, Disks};
 use bulkhead_rootfs::volume;

@@ -173,8 +173,8 @@ fn step(op: Op<'_>, process: Process) -> Option<Op<'_>> {
             Some(Op::SetAmbient(EVERY_CAPABILITY))
         }
         (Process::Child, Op::SetBoundingSet(_)) if away(S::CapabilityDrop) => None,
-        (_, Op::Limit(Resource::RLIMIT_CORE, _)) if away(S::CoreLimit) => None,
-        (_, Op::Limit(resource, _)) if resource != Resource::RLIMIT_CORE && away(S::ProcessLimits) => None,
+        (_, Op::Limit(Resource::RLIMIT_CORE, ..)) if away(S::CoreLimit) => None,
+        (_, Op::Limit(resource, ..)) if resource != Resource::RLIMIT_CORE && away(S::ProcessLimits) => None,
         (_, Op::Bind { from, .. }) if from.as_c_str() == c"dev/null" && away(S::ProcMasks) => None,
         (_, Op::HideDirectory(_)) if away(S::ProcMasks) => None,
         (_, Op::MakeReadOnly(_)) if away(S::ProcSysReadOnly) => None,

@@ -1,5 +1,5 @@
 //! Group M: the agent as the adversary. A real server launches somebody else's program in the place of our agent
-//! (`tests/src/python/hostile.py`), which gets all that a launch hands over and then stalls, floods, lies and refuses
+//! (`tests/inner/src/hostile.py`), which gets all that a launch hands over and then stalls, floods, lies and refuses
 //! to die. Everything is driven and judged through the public API, from the host, and from the log.
 
 mod ends;
@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_secs(4);
 /// A server all of whose sandboxes are hostile.
 fn hostile_server() -> Server {
     let agent = hostile_agent().display().to_string();
-    Server::start_with(&Options { args: vec!["--agent".to_owned(), agent] })
+    Server::start_with(&Options { args: vec!["--agent".to_owned(), agent], ..Options::default() })
 }
 
 /// A sandbox whose agent does from its start what `name` says.

@@ -16,7 +16,8 @@ const EDGES: &[(&str, &[&str])] = &[
         "bulkhead",
         &["bulkhead-gateway", "bulkhead-runtime", "bulkhead-rootfs", "bulkhead-protocol", "bulkhead-sys"],
     ),
-    ("bulkhead-tests", &["bulkhead-protocol"]),
+    ("bulkhead-tests", &["bulkhead-protocol", "bulkhead-inner"]),
+    ("bulkhead-inner", &[]),
     ("bulkhead-bench", &[]),
 ];
 

@@ -55,6 +55,7 @@ impl Planner {
             image: request.image,
             limits: request.limits,
             processors,
+            filters: self.launcher.digests.clone(),
             launch: 1,
             boot: String::new(),
             phase: Phase::Launching,

@@ -1,7 +1,7 @@
 //! Looks around inside a sandbox and prints a [`Report`] as JSON. Static, and it changes nothing: it opens
 //! files for writing at most, and never writes.
 
-use bulkhead_tests::probe::{MASKED, Mount, Report};
+use bulkhead_inner::{MASKED, Mount, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;

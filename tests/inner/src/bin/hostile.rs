@@ -1,12 +1,12 @@
 //! An agent that is somebody else's: started by `serve --agent` in the place of ours, with all that the launch hands
 //! over, it gives its place to a Python of the image, in which every system call is one line. What that one does
-//! wrong is in `python/hostile.py`.
+//! wrong is in `hostile.py`.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// What it serves with.
-const PROGRAM: &str = concat!(include_str!("../python/prelude.py"), include_str!("../python/hostile.py"));
+const PROGRAM: &str = concat!(include_str!("../../../src/python/prelude.py"), include_str!("../hostile.py"));
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
