@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{Gid, Uid};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -144,12 +145,21 @@ impl Disk {
 pub fn empty_trash(path: &Path) -> Result<()> {
     let directory = open_directory(path).doing("open the directory of disks")?;
     let trash = below(directory.as_fd(), TRASH).doing("open the trash")?;
-    let mut first = Ok(());
-    for name in names(trash.as_fd()).doing("list the trash")? {
-        // One that cannot be destroyed keeps none of the others.
-        first = first.and(destroy(trash.as_fd(), &name));
+    let mut stuck: BTreeMap<CString, bulkhead_sys::Error> = BTreeMap::new();
+    // Again, until nothing came in meanwhile.
+    loop {
+        let mut found = names(trash.as_fd()).doing("list the trash")?;
+        found.retain(|name| !stuck.contains_key(name));
+        if found.is_empty() {
+            return stuck.into_values().next().map_or(Ok(()), Err).doing("empty the trash");
+        }
+        for name in found {
+            // One that cannot be destroyed keeps none of the others.
+            if let Err(error) = destroy(trash.as_fd(), &name) {
+                stuck.insert(name, error);
+            }
+        }
     }
-    first.doing("empty the trash")
 }
 
 fn destroy(trash: BorrowedFd<'_>, name: &CStr) -> bulkhead_sys::Result<()> {

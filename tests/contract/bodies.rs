@@ -62,7 +62,7 @@ fn h10_what_is_no_json_object_is_400() {
 
 /// Bodies that cost a careless parser much; each is answered at once, and the machine's own noise is no failure.
 #[test]
-fn h10_bodies_made_to_be_expensive_are_answered_at_once() {
+fn h10_bodies_made_to_be_expensive_are_answered_at_once_alone() {
     const AT_ONCE: Duration = Duration::from_millis(50);
     let server = Server::start();
     let sandbox = server.create();

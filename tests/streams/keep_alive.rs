@@ -34,8 +34,8 @@ fn long_wait() -> u64 {
 fn a_long_wait_sends_its_head_and_white_space_first() {
     let server = Server::start();
     let sandbox = server.create();
-    let pid = sandbox.run(&format!("sleep {}; exit 3", long_wait()));
     let start = Instant::now();
+    let pid = sandbox.run(&format!("sleep {}; exit 3", long_wait()));
     // The head comes after 60 s, then a space each 15 s.
     let mut answer = sandbox.open_within(Duration::from_secs(70), "/commands/wait", &json!({"pid": pid}));
     assert_eq!(answer.status, 200, "{}", answer.head);

@@ -95,6 +95,7 @@ fn a_client_that_cannot_be_told_of_a_gap_is_closed() {
     let session = sandbox.session(&json!({}));
     let (mut plain, mut told) = (sandbox.terminal(&session, ""), sandbox.terminal(&session, "&from=0"));
     let _prompts = (plain.prompt(), told.prompt());
+    let start = std::time::Instant::now();
     plain.send("seq 3000000; echo at-the-$((1+0))-end\n");
     bulkhead_tests::within(Duration::from_secs(60), "the end is in the buffer", || {
         let data = sandbox.get(&format!("/pty/sessions/{session}/buffer")).data();
@@ -104,6 +105,7 @@ fn a_client_that_cannot_be_told_of_a_gap_is_closed() {
             Err(String::new())
         }
     });
+    println!("written after {:?}", start.elapsed());
     let end = plain.end(Duration::from_secs(20));
     assert!(matches!(&end, Message::Close(1008, reason) if reason.contains("slow")), "{end:?}");
     let _text = told.until(0, "the end", |text| text.contains("\nat-the-1-end\r\n"));

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long the program of a terminal waits for somebody who sits at it and has stopped reading. After that it goes
 /// on, and who was late is told of a gap or dropped.
@@ -32,6 +33,8 @@ struct Waiting {
     wants: Wants,
     waker: Option<Waker>,
     cursor: u64,
+    /// When the cursor moved last.
+    moved: Instant,
     pace: Pace,
 }
 
@@ -101,26 +104,30 @@ impl Link {
             let room = self.journal.borrow().room();
             if room == 0 {
                 self.room.notified().await;
-            } else if !self.would_outrun() {
-                return room;
-            } else if tokio::time::timeout(PATIENCE, self.room.notified()).await.is_err() {
+                continue;
+            }
+            let Some(deadline) = self.patience() else { return room };
+            if tokio::time::timeout_at(deadline, self.room.notified()).await.is_err() {
                 self.give_up_on_the_late();
             }
         }
     }
 
-    /// Whether what is written next takes something away from a reader that is worth waiting for.
-    fn would_outrun(&self) -> bool {
+    /// How long to wait for the readers from whom the next write would take something away; `None` when there is no
+    /// such reader, or none worth waiting for.
+    fn patience(&self) -> Option<Instant> {
         if self.manners == Manners::GoesOn {
-            return false;
+            return None;
         }
         let start = self.journal.borrow().start_after_next();
-        self.readers.borrow().values().any(|reader| reader.is_late(start))
+        let readers = self.readers.borrow();
+        readers.values().filter(|reader| reader.is_late(start)).map(|reader| reader.moved + PATIENCE).min()
     }
 
     fn give_up_on_the_late(&self) {
-        let start = self.journal.borrow().start_after_next();
-        for reader in self.readers.borrow_mut().values_mut().filter(|reader| reader.is_late(start)) {
+        let (start, now) = (self.journal.borrow().start_after_next(), Instant::now());
+        let late = |reader: &&mut Waiting| reader.is_late(start) && reader.moved + PATIENCE <= now;
+        for reader in self.readers.borrow_mut().values_mut().filter(late) {
             reader.pace = Pace::Stopped;
         }
     }
@@ -209,7 +216,7 @@ impl Reader {
     pub(crate) fn new(link: Rc<Link>, wants: Wants, from: u64) -> Self {
         let number = link.next_reader.replace(link.next_reader.get() + 1);
         let cursor = from.min(link.end());
-        let waiting = Waiting { wants, waker: None, cursor, pace: Pace::Keeps };
+        let waiting = Waiting { wants, waker: None, cursor, moved: Instant::now(), pace: Pace::Keeps };
         link.readers.borrow_mut().insert(number, waiting);
         Self { link, number, wants, cursor }
     }
@@ -228,7 +235,7 @@ impl Reader {
             let item = self.link.journal.borrow_mut().read(&mut self.cursor);
             if let Some(item) = item {
                 if let Some(waiting) = self.link.readers.borrow_mut().get_mut(&self.number) {
-                    waiting.cursor = self.cursor;
+                    (waiting.cursor, waiting.moved) = (self.cursor, Instant::now());
                     // One that takes a little now and then would be waited for again each time.
                     if self.cursor == self.link.end() {
                         waiting.pace = Pace::Keeps;

@@ -35,12 +35,7 @@ impl Reaper {
             return;
         }
         self.again = false;
-        let spawned = Command::new(&self.command.program)
-            .args(&self.command.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
-        let child = match spawned {
+        let child = match self.spawn() {
             Ok(child) => child,
             // The disks stay in the trash: the next destroy or start tries again.
             Err(error) => return tracing::error!(%error, "cannot start the reaper"),
@@ -55,6 +50,11 @@ impl Reaper {
             }
             Err(error) => tracing::error!("{}", crate::error::chain(&error)),
         }
+    }
+
+    fn spawn(&self) -> std::io::Result<Child> {
+        let mut command = Command::new(&self.command.program);
+        command.args(&self.command.arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
     }
 
     /// The reaper ended.
@@ -73,9 +73,13 @@ impl Reaper {
 
     /// Waits until the trash is empty; for a stop that destroyed everything.
     pub(super) fn wait(&mut self) {
-        if let Some((mut child, _)) = self.running.take()
-            && let Err(error) = child.wait()
-        {
+        let Some((mut child, _)) = self.running.take() else { return };
+        let mut waited = child.wait();
+        // What came into the trash when that one had looked for the last time.
+        if std::mem::take(&mut self.again) {
+            waited = self.spawn().and_then(|mut child| child.wait());
+        }
+        if let Err(error) = waited {
             tracing::error!(%error, "cannot wait for the reaper");
         }
     }
