@@ -1,7 +1,8 @@
-//! D17: states in which a sandbox is hard to end. Each is ended within five seconds and leaves nothing, which the
+//! D16: what a thousand launches leave. D17: states in which a sandbox is hard to end. Each is ended within five seconds and leaves nothing, which the
 //! server's leak check proves.
 
 use super::small;
+use bulkhead_tests::residue::host_wide;
 use bulkhead_tests::{Sandbox, Server, eventually, groups};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -83,4 +84,35 @@ fn d17_core_dumps_hold_up_no_destroy() {
         "for i in 1 2 3 4 5 6; do (python3 -c 'import os, time; b = bytearray(8 << 20); time.sleep(0.4); os.abort()' &) done; sleep 1; sleep 20",
     );
     assert_ends(&sandbox, "dumping");
+}
+
+/// Mounts, namespaces and groups that outlive their sandbox make every later launch slower, long before they are
+/// counted.
+#[test]
+fn d16_launches_stay_as_fast_and_leave_nothing_alone() {
+    let rounds = if std::env::var_os("BULKHEAD_TEST_LONG").is_some() { 1000 } else { 160 };
+    let server = Server::start();
+    let round = |_| {
+        let start = Instant::now();
+        let sandbox = server.create();
+        let took = start.elapsed();
+        assert_eq!(sandbox.exec("true").code, 0);
+        sandbox.delete();
+        took
+    };
+    (0..10).map(round).for_each(drop);
+    let before = host_wide();
+    let mut times: Vec<Duration> = (0..rounds).map(round).collect();
+    let quarter = rounds / 4;
+    let [first, last] = [0, rounds - quarter].map(|from| {
+        let part = &mut times[from..from + quarter];
+        part.sort_unstable();
+        part[quarter / 2]
+    });
+    println!("{rounds} launches: median {first:?} at first, {last:?} at last");
+    assert!(last < first * 3 / 2 + Duration::from_millis(2), "{first:?} then {last:?}");
+    eventually("the host has what it had", || {
+        let now = host_wide();
+        if now == before { Ok(()) } else { Err(format!("{before:?} then {now:?}")) }
+    });
 }
