@@ -77,7 +77,7 @@ fn wait_for_maps<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
 /// On v1 a process moves itself; only then may the cgroup namespace be made, whose root is where it stands.
 fn enter_limits<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let mut ops: Vec<_> = inputs.tasks.iter().map(|file| Op::Write(*file, b"0")).collect();
-    ops.extend([Op::Unshare(namespace::CGROUP), Op::SetAffinity(inputs.processors)]);
+    ops.push(Op::Unshare(namespace::CGROUP));
     ops
 }
 
@@ -179,9 +179,11 @@ fn leave_the_host<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     ]
 }
 
+/// The processors come late: until then the two processes of a launch work side by side.
 fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let limits = rlimits::of(&inputs.record.limits, inputs.launcher.ceilings);
-    limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard)).collect()
+    let limits = limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard));
+    limits.chain([Op::SetAffinity(inputs.processors)]).collect()
 }
 
 /// The agent gets seven descriptors beside /dev/null; everything else ends with the exec.
