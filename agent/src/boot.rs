@@ -8,6 +8,7 @@ use bulkhead_protocol::agent;
 use bulkhead_sys::call::process::{self, CapSets, Dumpable};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::{caps, fd, seccomp};
+use nix::sched::CpuSet;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
@@ -70,6 +71,7 @@ pub(crate) fn take() -> Result<Boot, BootError> {
         launch: number(agent::LAUNCH_ENV)?,
         rules: Rules {
             open_files: number(agent::OPEN_FILES_ENV)?,
+            processors: processors()?,
             filter: seccomp::compile_beyond(seccomp::Profile::Command, seccomp::Profile::Agent),
         },
     })
@@ -85,6 +87,16 @@ fn give_up_capabilities() -> Result<(), bulkhead_sys::Error> {
     let permitted = held.permitted & kept;
     let kept = CapSets { permitted, effective: permitted & IN_FORCE, inheritable: 0 };
     process::set_capabilities(kept).during("capset", || format!("{kept:x?}"))
+}
+
+fn processors() -> Result<CpuSet, BootError> {
+    let name = agent::PROCESSORS_ENV;
+    let mut set = CpuSet::new();
+    for number in std::env::var(name).unwrap_or_default().split(',') {
+        let number = number.parse().map_err(|_| BootError::Variable(name))?;
+        set.set(number).map_err(|_| BootError::Variable(name))?;
+    }
+    Ok(set)
 }
 
 fn number(name: &'static str) -> Result<u64, BootError> {

@@ -60,6 +60,8 @@ pub const LAST_FD: i32 = MEMORY_CURRENT_FD;
 pub const LEAVES: usize = MAX_EXECUTIONS + 72;
 /// Environment variable that carries the tenant's memory in bytes.
 pub const MEMORY_ENV: &str = "BULKHEAD_MEMORY";
+/// Environment variable that carries the numbers of the processors that commands run on, with commas between.
+pub const PROCESSORS_ENV: &str = "BULKHEAD_PROCESSORS";
 /// Environment variable that carries the launch number, from 1.
 pub const LAUNCH_ENV: &str = "BULKHEAD_LAUNCH";
 /// Environment variable that carries `RLIMIT_NOFILE` of commands.

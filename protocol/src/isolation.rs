@@ -36,13 +36,11 @@ pub enum WallKind {
     Mounts,
     /// Parts of `/proc` that are covered.
     Masks,
-    /// Processors.
-    Processors,
 }
 
 impl WallKind {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::Namespaces,
         Self::Ids,
         Self::Privileges,
@@ -52,7 +50,6 @@ impl WallKind {
         Self::Disk,
         Self::Mounts,
         Self::Masks,
-        Self::Processors,
     ];
 }
 

@@ -119,7 +119,6 @@ fn compare(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {
         seen.disk.map(|bytes| bytes.to_string()),
     ));
     items.extend(mounts::items(wanted.masks, seen.agent));
-    items.push(process::processors(&wanted.record.processors, seen.agent));
     items
 }
 

@@ -189,7 +189,6 @@ impl Rooted {
             dev: dev.as_fd(),
             view: &view,
             shown: shown.as_fd(),
-            processors: processors.set(),
             descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
         };
         let ops = order::steps(&inputs);

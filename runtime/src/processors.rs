@@ -19,8 +19,6 @@ pub(crate) struct Host {
 pub(crate) struct Processors {
     /// How many.
     pub(crate) count: usize,
-    /// Their numbers on the host.
-    pub(crate) numbers: Vec<usize>,
     blocks: Vec<String>,
 }
 
@@ -50,11 +48,7 @@ impl Host {
     /// What was chosen, in full.
     pub(crate) fn these(&self, numbers: &[usize]) -> Processors {
         let count = numbers.len();
-        Processors {
-            count,
-            numbers: numbers.to_vec(),
-            blocks: self.blocks.iter().take(count).cloned().collect(),
-        }
+        Processors { count, blocks: self.blocks.iter().take(count).cloned().collect() }
     }
 }
 
@@ -66,17 +60,6 @@ impl Processors {
             format!("processor\t: {number}\n{rest}")
         };
         self.blocks.iter().enumerate().map(numbered).collect()
-    }
-
-    /// As the kernel wants it.
-    pub(crate) fn set(&self) -> CpuSet {
-        let mut set = CpuSet::new();
-        for number in &self.numbers {
-            // A number of this host fits into the set it was read from.
-            let fits = set.set(*number);
-            debug_assert!(fits.is_ok());
-        }
-        set
     }
 }
 

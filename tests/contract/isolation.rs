@@ -23,7 +23,6 @@ fn every_wall_is_reported_once_with_its_items() {
         "disk",
         "mounts",
         "masks",
-        "processors",
     ];
     assert_eq!(walls, expected.map(|name| json!(name)));
     for wall in data["walls"].as_array().expect("walls") {

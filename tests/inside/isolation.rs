@@ -6,7 +6,7 @@ use bulkhead_tests::{Sandbox, Server};
 use serde_json::{Value, json};
 
 /// Rows of `walls`, which must all be there.
-const WALLS: usize = 10;
+const WALLS: usize = 9;
 
 fn report(sandbox: &Sandbox<'_>) -> Value {
     sandbox.client().get(&sandbox.path("/isolation")).expect(200).data()

@@ -15,6 +15,7 @@ use bulkhead_sys::pidfd::{self, Exit};
 use bulkhead_sys::spawn::{Child, Outcome};
 use bulkhead_sys::{Error, caps};
 use nix::errno::Errno;
+use nix::sched::CpuSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::io::Interest;
@@ -34,6 +35,8 @@ const FIRST_PRIVATE_FD: i32 = 3;
 pub(crate) struct Rules {
     /// `RLIMIT_NOFILE`.
     pub(crate) open_files: u64,
+    /// What commands run on. Not the agent, which would stand in their way.
+    pub(crate) processors: CpuSet,
     /// What a command may not call beyond what the agent may not, whose filter stays on.
     pub(crate) filter: Vec<libc::sock_filter>,
 }
@@ -51,7 +54,7 @@ fn plan<'a>(rules: &'a Rules, command: Command, ends: &'a Ends) -> Vec<Op<'a>> {
         missing: Missing::IsFine,
     };
     // No terminal and no group of the agent's. Needs nothing, so it comes first.
-    let mut ops = vec![Op::NewSession];
+    let mut ops = vec![Op::NewSession, Op::SetAffinity(rules.processors)];
     ops.extend(ends.ops());
     ops.extend([
         // Its own /proc files are its own only while it is dumpable; and it is so only while it holds KILL and
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn the_order_of_the_plan_is_the_wall() {
         let spec = ExecutionSpec::attached("true".to_owned());
-        let rules = Rules { open_files: 1024, filter: Vec::new() };
+        let rules = Rules { open_files: 1024, processors: CpuSet::new(), filter: Vec::new() };
         let null = || std::fs::File::open("/dev/null").unwrap().into();
         let ends = Ends::Pipes { stdin: None, stdout: null(), stderr: null() };
         let ops = plan(&rules, Command::new(&spec, Account::root()).unwrap(), &ends);

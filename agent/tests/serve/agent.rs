@@ -4,8 +4,8 @@
 
 use bulkhead_protocol::agent::{
     CGROUP_FD, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAST_FD, LAUNCH_ENV, LISTEN_FD, MEMINFO_FD,
-    MEMORY_CURRENT_FD, MEMORY_ENV, MEMORY_STAT_FD, MEMORY_USAGE_FD, OOM_FD, OPEN_FILES_ENV, StartFailure,
-    StartFailureKind,
+    MEMORY_CURRENT_FD, MEMORY_ENV, MEMORY_STAT_FD, MEMORY_USAGE_FD, OOM_FD, OPEN_FILES_ENV, PROCESSORS_ENV,
+    StartFailure, StartFailureKind,
 };
 use bulkhead_protocol::frame::{Decoder, FrameType};
 use bulkhead_sys::call::exec::{Strings, namespace};
@@ -282,7 +282,7 @@ fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
         file: program.as_fd(),
         argv: Strings::new(vec![text("bulkhead-agent"), text(mode)]),
         envp: Strings::new(
-            [(LAUNCH_ENV, 1), (OPEN_FILES_ENV, 512), (MEMORY_ENV, 64 << 20)]
+            [(LAUNCH_ENV, 1), (OPEN_FILES_ENV, 512), (MEMORY_ENV, 64 << 20), (PROCESSORS_ENV, 0)]
                 .map(|(name, value)| text(&format!("{name}={value}")))
                 .to_vec(),
         ),

@@ -39,7 +39,6 @@ pub(crate) enum WallKind {
     Disk,
     Mounts,
     Masks,
-    Processors,
 }
 
 /// One thing that was looked at.
@@ -95,7 +94,6 @@ impl From<wire::WallKind> for WallKind {
             wire::WallKind::Disk => Self::Disk,
             wire::WallKind::Mounts => Self::Mounts,
             wire::WallKind::Masks => Self::Masks,
-            wire::WallKind::Processors => Self::Processors,
         }
     }
 }

@@ -17,7 +17,7 @@ fn a_report_is_rebuilt_and_nothing_holds_that_was_not_found() {
     let data = &answer.json["data"];
     assert_eq!(data["holds"], false);
     assert_eq!(data["securityModules"], json!(["landlock"]));
-    assert_eq!(data["walls"].as_array().unwrap().len(), 10, "each kind, said or not");
+    assert_eq!(data["walls"].as_array().unwrap().len(), 9, "each kind, said or not");
     let name = "n".repeat(48);
     let item = |found, holds| json!({"name": name, "wanted": "1", "found": found, "holds": holds});
     let expected = json!({"wall": "disk", "holds": true, "items": [item(Some("1"), true)]});

@@ -107,26 +107,6 @@ pub(super) fn limits(wanted: &[ProcessLimit], agent: &dyn Readings) -> Vec<Item>
     wanted.iter().map(item).collect()
 }
 
-pub(super) fn processors(numbers: &[usize], agent: &dyn Readings) -> Item {
-    let found = Status::of(agent).row("Cpus_allowed_list");
-    Item::equal(WallKind::Processors, "numbers", &list(numbers), found)
-}
-
-/// Rising numbers as the kernel writes them: `0-2,5`.
-fn list(numbers: &[usize]) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => ranges.push((*number, *number)),
-        }
-    }
-    let text = |(first, last): &(usize, usize)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
-    };
-    ranges.iter().map(text).collect::<Vec<_>>().join(",")
-}
-
 /// `/proc/PID/status`.
 struct Status(Option<String>);
 
@@ -151,9 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_the_kernel_writes_them() {
-        assert_eq!(list(&[0]), "0");
-        assert_eq!(list(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
+    fn an_inode_is_the_number_in_brackets() {
         assert_eq!(inode("mnt:[4026531832]"), Some(4_026_531_832));
         assert_eq!(inode("/proc/1"), None);
     }

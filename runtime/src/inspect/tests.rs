@@ -40,7 +40,7 @@ const STATUS: &str = "Name:\tbulkhead-agent\nUid:\t1879179261\t1879179261\t18791
     Gid:\t1879179261\t1879179261\t1879179261\t1879179261\nGroups:\t \n\
     CapInh:\t0000000000000000\nCapPrm:\t00000000800405fb\nCapEff:\t00000000000000c0\n\
     CapBnd:\t00000000800404db\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n\
-    Cpus_allowed:\t1\nCpus_allowed_list:\t0-1\n";
+   ";
 const MOUNTS: &str = "80 94 0:46 / / rw,nosuid,nodev,relatime - overlay none rw\n\
     75 80 0:45 /hosts /etc/hosts rw,nosuid,nodev,noexec - tmpfs none rw\n\
     83 80 0:49 / /usr ro,nosuid,nodev,relatime - overlay none ro\n\

@@ -75,7 +75,6 @@ impl Planner {
             dev: self.null.as_fd(),
             view: &view,
             shown: self.null.as_fd(),
-            processors: processors.set(),
             descriptors: vec![self.null.as_fd(); 7],
         };
         Ok(Some(order::steps(&inputs).iter().map(Op::describe).collect()))

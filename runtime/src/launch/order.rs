@@ -9,14 +9,15 @@ use crate::rlimits;
 use crate::roots::Root;
 use crate::sysctls;
 use crate::view::{self, OwnView};
-use bulkhead_protocol::agent::{LAST_FD, LAUNCH_ENV, LISTEN_FD, MAX_EXECUTIONS, MEMORY_ENV, OPEN_FILES_ENV};
+use bulkhead_protocol::agent::{
+    LAST_FD, LAUNCH_ENV, LISTEN_FD, MAX_EXECUTIONS, MEMORY_ENV, OPEN_FILES_ENV, PROCESSORS_ENV,
+};
 use bulkhead_protocol::limits::MIB;
 use bulkhead_sys::call::exec::{Strings, namespace};
 use bulkhead_sys::call::mount::attr;
 use bulkhead_sys::call::process::{CapSets, Ids};
 use bulkhead_sys::caps;
 use bulkhead_sys::op::{Missing, Op};
-use nix::sched::CpuSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -46,7 +47,6 @@ pub(super) struct Inputs<'a> {
     pub(super) view: &'a OwnView,
     /// Its cgroup, for the mount table.
     pub(super) shown: BorrowedFd<'a>,
-    pub(super) processors: CpuSet,
     /// The agent's descriptors from [`LISTEN_FD`] on, in the order of their numbers.
     pub(super) descriptors: Vec<BorrowedFd<'a>>,
 }
@@ -179,11 +179,9 @@ fn leave_the_host<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     ]
 }
 
-/// The processors come late: until then the two processes of a launch work side by side.
 fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let limits = rlimits::of(&inputs.record.limits, inputs.launcher.ceilings);
-    let limits = limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard));
-    limits.chain([Op::SetAffinity(inputs.processors)]).collect()
+    limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard)).collect()
 }
 
 /// The agent gets seven descriptors beside /dev/null; everything else ends with the exec.
@@ -217,11 +215,13 @@ fn drop_privileges<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
 }
 
 fn execute<'a>(inputs: &Inputs<'a>, role: &CStr) -> Op<'a> {
+    let processors: Vec<_> = inputs.record.processors.iter().map(ToString::to_string).collect();
     let environment = [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         format!("{LAUNCH_ENV}={}", inputs.record.launch),
         format!("{OPEN_FILES_ENV}={}", rlimits::open_files(&inputs.record.limits, inputs.launcher.ceilings)),
         format!("{MEMORY_ENV}={}", inputs.record.limits.memory_bytes),
+        format!("{PROCESSORS_ENV}={}", processors.join(",")),
         #[cfg(feature = "weaken")]
         crate::weaken::variable(),
     ];
