@@ -53,7 +53,8 @@ fn a_grandchild_in_the_background_does_not_hold_the_answer() {
 fn usage_is_measured() {
     let server = Server::start();
     let sandbox = server.create();
-    let busy = "end=$((SECONDS+1)); while [ $SECONDS -lt $end ]; do :; done; bash -c 'for i in {1..100000}; do :; done'";
+    // SECONDS turns with the second of the clock: between one and two seconds.
+    let busy = "end=$((SECONDS+2)); while [ $SECONDS -lt $end ]; do :; done; bash -c 'for i in {1..100000}; do :; done'";
     let run = sandbox.exec(busy).ok();
     let usage = &run.data["usage"];
     let wall = usage["wallMs"].as_u64().expect("wallMs is a number");
