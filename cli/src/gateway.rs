@@ -4,7 +4,6 @@ use crate::args::{Flags, Settings};
 use crate::process::{self, Refusal};
 use anyhow::Context;
 use bulkhead_gateway::Endpoint;
-use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 use std::net::SocketAddr;
 
@@ -12,7 +11,12 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let settings = flags.settings().context(Refusal)?;
     process::raise_file_limit()?;
     let (listen, metrics_listen) = (bind(settings.listen)?, settings.metrics_listen.map(bind).transpose()?);
-    leave_the_network()?;
+    // The listening sockets stay what they are; but whoever takes over the gateway reaches no network, and an agent,
+    // which can ask a socket that we connected for the interfaces of *our* namespace, sees none of the host's. Started
+    // without privileges, a unit of systemd does this with `PrivateNetwork=`.
+    if nix::unistd::geteuid().is_root() {
+        process::leave_the_network()?;
+    }
     drop_privileges(&settings)?;
     process::die_with(settings.supervisor)?;
     let config = bulkhead_gateway::Config {
@@ -26,16 +30,6 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
 
 fn bind(address: SocketAddr) -> anyhow::Result<Endpoint> {
     Endpoint::bind(address).with_context(|| format!("take the address {address}"))
-}
-
-/// Into a network namespace with nothing in it. The listening sockets stay what they are; but whoever takes over
-/// the gateway reaches no network, and an agent, which can ask a socket that we connected for the interfaces of
-/// *our* namespace, sees none of the host's. A unit of systemd does this with `PrivateNetwork=`.
-fn leave_the_network() -> anyhow::Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    nix::sched::unshare(CloneFlags::CLONE_NEWNET).context("leave the network")
 }
 
 /// From root to the gateway's user: no groups, no capabilities, no way back. Started as that user already (as a

@@ -1,6 +1,7 @@
 //! What every half does to its own process.
 
 use anyhow::Context;
+use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use std::io::IsTerminal;
@@ -61,6 +62,11 @@ pub(crate) fn log_to_stderr() {
 pub(crate) fn raise_file_limit() -> anyhow::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("getrlimit")?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("setrlimit")
+}
+
+/// Into a network namespace with nothing in it.
+pub(crate) fn leave_the_network() -> anyhow::Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNET).context("leave the network")
 }
 
 /// Ends with the supervisor. Called after the last change of credentials, which would undo it.

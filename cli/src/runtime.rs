@@ -32,7 +32,9 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     // In the host's mount namespace, where the next runtime finds it.
     let volume = volume::open(&settings.state_dir, &settings.run_dir).map_err(no_volume)?;
     let host = own_mounts()?;
-    leave_the_network()?;
+    // This half talks to files and to a unix socket; and the agent, which gets a socket to listen on, can ask it for
+    // the interfaces of the namespace that it was made in.
+    process::leave_the_network()?;
     let roots = ImageRoots::open(&settings, &volume)?;
     let config = server::Config {
         agent,
@@ -79,12 +81,6 @@ fn own_mounts() -> anyhow::Result<OwnedFd> {
     Ok(host.into())
 }
 
-/// Into a network namespace with nothing in it. This half talks to files and to a unix socket; and a socket can be
-/// asked for the interfaces of the namespace that it was made in, also by the agent, which gets one to listen on.
-fn leave_the_network() -> anyhow::Result<()> {
-    nix::sched::unshare(CloneFlags::CLONE_NEWNET).context("leave the network")
-}
-
 /// Errors that no restart mends end the supervisor too.
 fn refused(error: bulkhead_runtime::Error) -> anyhow::Error {
     use bulkhead_runtime::Error;
@@ -99,10 +95,6 @@ struct ImageRoots(Store);
 impl ImageRoots {
     fn open(settings: &Settings, volume: &Path) -> anyhow::Result<Self> {
         let scratch = settings.run_dir.join("mounts/layers");
-        match std::fs::create_dir(&scratch) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made.with_context(|| format!("make {}", scratch.display()))?,
-        }
         let store = Store::open(&settings.state_dir, volume, &scratch, NEUTRAL);
         Ok(Self(store.context("open the store of images")?))
     }

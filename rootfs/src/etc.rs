@@ -6,8 +6,9 @@
 
 use crate::disk::Disk;
 use crate::error::{Doing, Result};
-use bulkhead_sys::call::mount::{self, Depth, Setting, attr};
+use bulkhead_sys::call::mount::{self, Depth, attr};
 use bulkhead_sys::error::Context;
+use bulkhead_sys::filesystem;
 use bulkhead_sys::userns::IdRange;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -56,12 +57,8 @@ fn texts(hostname: &str) -> [(&'static CStr, String); 2] {
 }
 
 fn in_memory(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<(CString, OwnedFd)>> {
-    let fs = mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into())?;
-    for (key, value) in [(c"size", c"64k"), (c"nr_inodes", c"4"), (c"mode", c"0755")] {
-        mount::configure(fs.as_fd(), key, Setting::Text(value)).during("fsconfig", || "tmpfs".into())?;
-    }
-    let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    let made = mount::create(fs.as_fd(), attributes).during("fsmount", || "tmpfs".into())?;
+    let options = [(c"size", c"64k"), (c"nr_inodes", c"4"), (c"mode", c"0755")];
+    let made = filesystem::make(c"tmpfs", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
     let mut out = Vec::new();
     for (name, text) in texts(hostname) {
         let label = || name.to_string_lossy().into_owned();

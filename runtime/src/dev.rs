@@ -3,6 +3,7 @@
 use crate::error::{Doing, Error, Result};
 use bulkhead_sys::call::mount::{self, Depth, attr};
 use bulkhead_sys::error::Context;
+use bulkhead_sys::filesystem;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor, mkdirat};
@@ -52,15 +53,10 @@ impl Template {
 }
 
 fn make(place: &Path) -> bulkhead_sys::Result<OwnedFd> {
-    let fs = mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into())?;
-    for (key, value) in [(c"size", c"64k"), (c"nr_inodes", c"64"), (c"mode", c"0755")] {
-        mount::configure(fs.as_fd(), key, mount::Setting::Text(value))
-            .during("fsconfig", || "tmpfs".into())?;
-    }
-    let made = mount::create(fs.as_fd(), attr::NOSUID | attr::NOEXEC).during("fsmount", || "tmpfs".into())?;
-    let over = nix::fcntl::open(place, PATH, Mode::empty()).during("open", || place.display().to_string())?;
+    let options = [(c"size", c"64k"), (c"nr_inodes", c"64"), (c"mode", c"0755")];
+    let made = filesystem::make(c"tmpfs", &options, attr::NOSUID | attr::NOEXEC)?;
     // The nodes are bound over files of it, for which it has to stand somewhere in this namespace.
-    mount::attach(made.as_fd(), over.as_fd()).during("move_mount", || place.display().to_string())?;
+    filesystem::stand(made.as_fd(), place)?;
     for name in DIRECTORIES {
         mkdirat(&made, name, Mode::from_bits_truncate(0o755)).during("mkdirat", || name.to_owned())?;
     }

@@ -51,15 +51,10 @@ pub(crate) struct Launcher {
 impl Launcher {
     /// Seals the agent's program and makes the templates; `mounts` is a directory of ours.
     pub(crate) fn new(agent: &[u8], mounts: &std::path::Path) -> Result<Self> {
-        let place = mounts.join("dev");
-        match std::fs::create_dir(&place) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made.during("mkdir", || place.display().to_string()).doing("make a /dev")?,
-        }
         Ok(Self {
             agent: fd::high(&fd::sealed_program(c"bulkhead-agent", agent).doing("seal the agent")?)
                 .doing("seal the agent")?,
-            dev: Template::make(&place)?,
+            dev: Template::make(&mounts.join("dev"))?,
             masks: Masks::for_this_host(),
             view: View::make(mounts)?,
             host: Host::read()?,

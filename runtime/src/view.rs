@@ -18,10 +18,12 @@ use crate::processors::Processors;
 use bulkhead_protocol::Limits;
 use bulkhead_protocol::agent::LEAVES;
 use bulkhead_protocol::meminfo::Memory;
-use bulkhead_sys::call::mount::{self, Depth, Setting, attr};
+use bulkhead_sys::call::mount::{self, Depth, attr};
 use bulkhead_sys::error::Context;
+use bulkhead_sys::filesystem;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
+use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -141,7 +143,7 @@ fn shared(mounts: &Path) -> bulkhead_sys::Result<View> {
 
 /// The files of one sandbox, with the two that stay open.
 fn own(limits: &Limits, processors: &Processors) -> bulkhead_sys::Result<(OwnedFd, OwnedFd, OwnedFd)> {
-    let mount = memory_files("64k", "24")?;
+    let mount = memory_files(c"64k", c"24")?;
     let count = processors.count;
     let quota = u64::from(limits.cpu_millis) * PERIOD_US / 1000;
     let meminfo = Memory { total: limits.memory_bytes, ..Memory::default() };
@@ -180,29 +182,16 @@ fn stat(count: usize) -> String {
     )
 }
 
-/// A file system in memory that stands at `place`: only of what stands somewhere can copies be made before
-/// Linux 6.15.
+/// A file system in memory that stands at `place`, so that copies of it can be made.
 fn attached(place: &Path) -> bulkhead_sys::Result<OwnedFd> {
-    let label = || place.display().to_string();
-    match std::fs::create_dir(place) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => made.during("mkdir", label)?,
-    }
-    let made = memory_files("256k", "256")?;
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let over = nix::fcntl::open(place, flags, Mode::empty()).during("open", label)?;
-    mount::attach(made.as_fd(), over.as_fd()).during("move_mount", label)?;
+    let made = memory_files(c"256k", c"256")?;
+    filesystem::stand(made.as_fd(), place)?;
     Ok(made)
 }
 
-fn memory_files(size: &str, files: &str) -> bulkhead_sys::Result<OwnedFd> {
-    let fs = mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into())?;
-    for (key, value) in [(c"size", size), (c"nr_inodes", files), (c"mode", "0755")] {
-        let value = std::ffi::CString::new(value).unwrap_or_default();
-        mount::configure(fs.as_fd(), key, Setting::Text(&value)).during("fsconfig", || "tmpfs".into())?;
-    }
-    let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    mount::create(fs.as_fd(), attributes).during("fsmount", || "tmpfs".into())
+fn memory_files(size: &CStr, files: &CStr) -> bulkhead_sys::Result<OwnedFd> {
+    let options = [(c"size", size), (c"nr_inodes", files), (c"mode", c"0755")];
+    filesystem::make(c"tmpfs", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
 
 fn directories(at: BorrowedFd<'_>, names: &[&str]) -> bulkhead_sys::Result<()> {

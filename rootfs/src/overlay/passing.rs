@@ -5,8 +5,8 @@ use super::directory;
 use crate::error::{Doing, Result};
 use bulkhead_sys::call::mount::{self, Depth, Setting, attr};
 use bulkhead_sys::error::Context;
+use bulkhead_sys::filesystem;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -95,17 +95,10 @@ impl Scratch {
     /// A small file system of our own, never attached where anybody else could see it.
     fn new(path: &Path) -> Result<Self> {
         const DOING: &str = "make scratch directories";
-        let fs = mount::fsopen(c"tmpfs").during("fsopen", || "tmpfs".into()).doing(DOING)?;
-        let made = mount::create(fs.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC)
-            .during("fsmount", || "tmpfs".into())
-            .doing(DOING)?;
-        let label = || path.display().to_string();
+        let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        let made = filesystem::make(c"tmpfs", &[], attributes).doing(DOING)?;
         // It must stand in this namespace for the layers to stand on it.
-        let over =
-            nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-                .during("open", label)
-                .doing(DOING)?;
-        mount::attach(made.as_fd(), over.as_fd()).during("move_mount", label).doing(DOING)?;
+        filesystem::stand(made.as_fd(), path).doing(DOING)?;
         let place = |name: &&CStr| {
             nix::sys::stat::mkdirat(&made, *name, Mode::S_IRWXU)
                 .during("mkdirat", || name.to_string_lossy().into_owned())

@@ -1,11 +1,10 @@
 //! Which hierarchies this host has, and where.
 
 use crate::error::{Doing, Error, Result};
-use bulkhead_sys::call::mount::{self, attr};
+use bulkhead_sys::call::mount::attr;
 use bulkhead_sys::error::Context;
+use bulkhead_sys::filesystem;
 use bulkhead_sys::host::Facts;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -158,22 +157,13 @@ impl Layout {
 }
 
 fn mount_tree(stand: Stand<'_>) -> Result<OwnedFd> {
-    let make = || -> bulkhead_sys::Result<OwnedFd> {
-        let fs = mount::fsopen(c"cgroup2").during("fsopen", || "cgroup2".into())?;
-        let made = mount::create(fs.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC)
-            .during("fsmount", || "cgroup2".into())?;
-        let Stand::At(place) = stand else { return Ok(made) };
-        let label = || place.display().to_string();
-        match std::fs::create_dir(place) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            done => done.during("mkdir", label)?,
-        }
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let over = nix::fcntl::open(place, flags, Mode::empty()).during("open", label)?;
-        mount::attach(made.as_fd(), over.as_fd()).during("move_mount", label)?;
-        Ok(made)
-    };
-    make().doing("mount a cgroup v2 tree")
+    const DOING: &str = "mount a cgroup v2 tree";
+    let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let made = filesystem::make(c"cgroup2", &[], attributes).doing(DOING)?;
+    if let Stand::At(place) = stand {
+        filesystem::stand(made.as_fd(), place).doing(DOING)?;
+    }
+    Ok(made)
 }
 
 /// From `hugepages-2048kB` to `2MB`.

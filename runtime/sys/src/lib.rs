@@ -13,6 +13,7 @@ pub mod caps;
 mod child;
 pub mod error;
 pub mod fd;
+pub mod filesystem;
 pub mod host;
 pub mod loopdev;
 pub mod lsm;
