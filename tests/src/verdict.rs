@@ -23,9 +23,16 @@ impl Verdict {
         match self {
             Self::Held => "held",
             Self::Control => "control",
+            Self::Broken if is_tried_again() => "again",
             Self::Broken => "BROKEN",
         }
     }
+}
+
+/// Whether the test runs once more when it fails now: the report names what needed that.
+fn is_tried_again() -> bool {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1);
+    number("NEXTEST_ATTEMPT") < number("NEXTEST_TOTAL_ATTEMPTS")
 }
 
 /// Where the lines are collected: one file that tests append to.
