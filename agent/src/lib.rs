@@ -15,6 +15,7 @@ mod execution;
 pub use execution::fuzzing;
 
 mod gate;
+mod hostname;
 mod inner;
 mod routes;
 mod server;

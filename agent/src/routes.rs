@@ -6,9 +6,10 @@ mod one;
 
 use crate::body::Body;
 use crate::execution::{Executions, Output, Start};
+use crate::hostname;
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, EXECUTIONS_PATH, ExecutionSpec, HELLO_PATH, Hello, MAX_JSON, StartFailure,
-    StartFailureKind,
+    AGENT_PROTOCOL, EXECUTIONS_PATH, ExecutionSpec, HELLO_PATH, Hello, MAX_JSON, NAME_PATH, Name,
+    StartFailure, StartFailureKind,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -32,6 +33,7 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     Ok(match (request.method(), request.uri().path()) {
         (&Method::POST, HELLO_PATH) => hello(request).await,
+        (&Method::POST, NAME_PATH) => name(request).await,
         (&Method::POST, EXECUTIONS_PATH) => execute(request, executions).await,
         (&Method::GET, EXECUTIONS_PATH) => json_text(StatusCode::OK, executions.list()),
         _ => match one::Call::parse(request.method(), request.uri()) {
@@ -45,6 +47,17 @@ async fn hello(request: Request<Incoming>) -> Response<Body> {
     match read_json::<Hello>(request).await {
         Ok(hello) => json(StatusCode::OK, &Hello { protocol: AGENT_PROTOCOL, nonce: hello.nonce }),
         Err(ReadError::Malformed) => empty(StatusCode::BAD_REQUEST),
+        Err(error) => empty(error.status()),
+    }
+}
+
+async fn name(request: Request<Incoming>) -> Response<Body> {
+    match read_json::<Name>(request).await {
+        Ok(name) => match hostname::write(&name.hostname) {
+            Ok(()) => json_text(StatusCode::OK, b"{}".to_vec()),
+            Err(hostname::Error::Invalid) => empty(StatusCode::BAD_REQUEST),
+            Err(hostname::Error::Call) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+        },
         Err(error) => empty(error.status()),
     }
 }

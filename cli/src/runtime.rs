@@ -5,7 +5,8 @@ use crate::doctor;
 use crate::process::{self, Refusal};
 use anyhow::{Context, anyhow};
 use bulkhead_protocol::SandboxId;
-use bulkhead_rootfs::disk::Disks;
+use bulkhead_protocol::runtime::Disk;
+use bulkhead_rootfs::disk::{Disks, Use};
 use bulkhead_rootfs::{Store, volume};
 use bulkhead_runtime::{Instance, NEUTRAL, Root, RootError, Roots, Wish, server};
 use nix::mount::MsFlags;
@@ -111,6 +112,10 @@ impl Roots for ImageRoots {
             image: wish.image,
             hostname: wish.hostname,
             range: wish.range,
+            disk: match wish.disk {
+                Disk::New => Use::New,
+                Disk::Kept => Use::Kept,
+            },
             disk_bytes: wish.disk_bytes,
         })?;
         Ok(Root { root: made.root, mounts: made.mounts })
@@ -122,6 +127,10 @@ impl Roots for ImageRoots {
 
     fn disk_limit(&self, id: &SandboxId) -> Result<Option<u64>, RootError> {
         Ok(self.0.disks().limit(id.as_str())?)
+    }
+
+    fn has_disk(&self, id: &SandboxId) -> Result<bool, RootError> {
+        Ok(self.0.disks().exists(id.as_str())?)
     }
 
     fn disks(&self) -> Result<Vec<String>, RootError> {

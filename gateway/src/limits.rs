@@ -99,6 +99,8 @@ pub(crate) const DEATH_NOTICE: Duration = Duration::from_secs(2);
 pub(crate) const RUNTIME_CREATE: Duration = Duration::from_secs(30);
 /// Runtime: ending a sandbox.
 pub(crate) const RUNTIME_DESTROY: Duration = Duration::from_secs(30);
+/// Runtime: making all processes of a sandbox stand still or go on; longer than the runtime itself waits for it.
+pub(crate) const RUNTIME_TURN: Duration = Duration::from_secs(10);
 /// Runtime: hello, image names, one page of a list, a look at a sandbox.
 pub(crate) const RUNTIME_QUICK: Duration = Duration::from_secs(2);
 /// A call made while the runtime is away waits so long for it.

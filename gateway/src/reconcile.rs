@@ -8,7 +8,7 @@ use crate::runtime_client::{CallError, Notice};
 use crate::service::destroy;
 use crate::store::{Row, Status};
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::runtime::{Life, SandboxStatus};
+use bulkhead_protocol::runtime::SandboxStatus;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,6 @@ async fn compare(app: &App) -> Result<(), CallError> {
     for (state, sandbox) in known.iter().filter(|(state, _)| state.is_running()) {
         let event = match by_id.get(&sandbox.facts.id) {
             None => Event::Missing,
-            Some(SandboxStatus { life: Life::Dead, launch, .. }) => Event::Died { launch: *launch },
             Some(SandboxStatus { launch, .. }) => Event::Launched { launch: *launch },
         };
         tracing::debug!(sandbox = %sandbox.facts.id, ?state, ?event, "compared");

@@ -11,7 +11,7 @@ use crate::limits;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::isolation::{Isolation, MAX_ITEMS};
 use bulkhead_protocol::runtime::{
-    Call, CreateSandbox, LIST_PAGE, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
+    Call, CreateSandbox, LIST_PAGE, Leak, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
 };
 use link::Link;
 use std::sync::Arc;
@@ -108,6 +108,39 @@ impl RuntimeClient {
         }
     }
 
+    /// Ends everything that runs in a sandbox and keeps its disk. One of which nothing runs is stopped already.
+    pub(crate) async fn stop(&self, id: SandboxId) -> Result<(), CallError> {
+        match self.call(Call::Stop { id }, limits::RUNTIME_DESTROY).await {
+            Ok(Reply::Stopped) | Err(CallError::Refused { kind: RefusalKind::Unknown, .. }) => Ok(()),
+            Ok(_) => Err(CallError::Unexpected),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes everything in a running sandbox stand still.
+    pub(crate) async fn freeze(&self, id: SandboxId) -> Result<(), CallError> {
+        match self.call(Call::Freeze { id }, limits::RUNTIME_TURN).await? {
+            Reply::Frozen => Ok(()),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
+    /// The opposite of [`Self::freeze`].
+    pub(crate) async fn thaw(&self, id: SandboxId) -> Result<(), CallError> {
+        match self.call(Call::Thaw { id }, limits::RUNTIME_TURN).await? {
+            Reply::Thawed => Ok(()),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
+    /// Gives a running sandbox another host name; the files in it are its agent's to write.
+    pub(crate) async fn name(&self, id: SandboxId, hostname: String) -> Result<(), CallError> {
+        match self.call(Call::Name { id, hostname }, limits::RUNTIME_QUICK).await? {
+            Reply::Named => Ok(()),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
     /// What is in force for a running sandbox.
     pub(crate) async fn inspect(&self, id: SandboxId) -> Result<Isolation, CallError> {
         match self.call(Call::Inspect { id }, limits::RUNTIME_QUICK).await? {
@@ -116,24 +149,57 @@ impl RuntimeClient {
         }
     }
 
-    /// Everything that exists, in order of id.
+    /// What runs, in order of id.
     pub(crate) async fn list(&self) -> Result<Vec<SandboxStatus>, CallError> {
-        let mut all: Vec<SandboxStatus> = Vec::new();
-        loop {
-            let after = all.last().map(|row| row.id.clone());
-            let call = Call::List { after: after.clone() };
-            let Reply::Sandboxes(page) = self.call(call, limits::RUNTIME_QUICK).await? else {
-                return Err(CallError::Unexpected);
-            };
-            let last = page.len() < LIST_PAGE;
-            // Ids must rise, or this would never end.
-            if page.first().map(|row| &row.id) <= after.as_ref() && !page.is_empty() {
-                return Err(CallError::Unexpected);
+        let page = |after| async move {
+            match self.call(Call::List { after }, limits::RUNTIME_QUICK).await? {
+                Reply::Sandboxes(page) => Ok(page),
+                _ => Err(CallError::Unexpected),
             }
-            all.extend(page);
-            if last {
-                return Ok(all);
+        };
+        all_pages(page, |row: &SandboxStatus| row.id.clone()).await
+    }
+
+    /// The ids that have a disk, in order.
+    pub(crate) async fn disks(&self) -> Result<Vec<SandboxId>, CallError> {
+        let page = |after| async move {
+            match self.call(Call::ListDisks { after }, limits::RUNTIME_QUICK).await? {
+                Reply::Disks(page) => Ok(page),
+                _ => Err(CallError::Unexpected),
             }
+        };
+        all_pages(page, SandboxId::clone).await
+    }
+
+    /// What exists on the host and belongs to no sandbox, the first [`LIST_PAGE`].
+    pub(crate) async fn leaks(&self) -> Result<Vec<Leak>, CallError> {
+        match self.call(Call::Leaks, limits::RUNTIME_QUICK).await? {
+            Reply::Leaks(leaks) => Ok(leaks),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+}
+
+/// Asks for page after page, each from the id that the one before ended with.
+async fn all_pages<T, F>(
+    page: impl Fn(Option<SandboxId>) -> F,
+    id: impl Fn(&T) -> SandboxId,
+) -> Result<Vec<T>, CallError>
+where
+    F: Future<Output = Result<Vec<T>, CallError>>,
+{
+    let mut all: Vec<T> = Vec::new();
+    loop {
+        let after = all.last().map(&id);
+        let rows = page(after.clone()).await?;
+        let last = rows.len() < LIST_PAGE;
+        // Ids must rise, or this would never end.
+        if rows.first().is_some_and(|row| Some(id(row)) <= after) {
+            return Err(CallError::Unexpected);
+        }
+        all.extend(rows);
+        if last {
+            return Ok(all);
         }
     }
 }

@@ -24,7 +24,7 @@ fn runtime_error(error: CallError) -> ApiError {
         CallError::Refused { kind: RefusalKind::UnknownImage, .. } => {
             (StatusCode::NOT_FOUND, "image: there is no such image")
         }
-        CallError::Refused { kind: RefusalKind::NoRoom, .. } => {
+        CallError::Refused { kind: RefusalKind::NoRoom(_), .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "there is no room for another sandbox")
         }
         CallError::Refused { .. } | CallError::Unexpected | CallError::Encode(_) => {

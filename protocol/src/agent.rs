@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `POST /v1/hello` | [`Hello`] | 200 [`Hello`] with the same nonce |
 //! | `POST /v1/executions` | [`ExecutionSpec`] | attached: 200 and [frames](crate::frame), `Started`, output, `Ended`; detached: 200 [`Started`]; else 422 [`StartFailure`] |
+//! | `POST /v1/name` | [`Name`] | 200 `{}` |
 //! | `GET /v1/executions` | | 200 [`Executions`] |
 //! | `GET /v1/executions/{handle}/output?from=N` | | 200 and frames: what follows offset N, `Ended` |
 //! | `GET /v1/executions/{handle}/end` | | 200 and frames: keep-alives, `Ended` |
@@ -30,6 +31,8 @@ use serde::{Deserialize, Serialize};
 pub const AGENT_PROTOCOL: u32 = 1;
 /// Path of [`Hello`].
 pub const HELLO_PATH: &str = "/v1/hello";
+/// Path of [`Name`].
+pub const NAME_PATH: &str = "/v1/name";
 /// Path of [`ExecutionSpec`].
 pub const EXECUTIONS_PATH: &str = "/v1/executions";
 /// Seconds between two keep-alive frames of a stream; the gateway gives up after three.
@@ -77,6 +80,15 @@ pub struct Hello {
     pub protocol: u32,
     /// Random; comes back as it was.
     pub nonce: String,
+}
+
+/// The host name of a sandbox that was prepared before anybody asked for it: the agent writes it into `/etc/hostname`
+/// and `/etc/hosts`; the runtime has set the kernel's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Name {
+    /// At most 64 bytes of `[a-z0-9.-]`.
+    pub hostname: String,
 }
 
 /// What to run.

@@ -10,15 +10,23 @@ use crate::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; the runtime refuses another.
-pub const RUNTIME_PROTOCOL: u32 = 1;
+pub const RUNTIME_PROTOCOL: u32 = 2;
 /// Largest packet in bytes, both ways; a longer one is refused unread.
 pub const MAX_PACKET: usize = 64 << 10;
-/// Sandboxes in one [`Reply::Sandboxes`], so that it fits into [`MAX_PACKET`].
+/// Rows of one [`Reply::Sandboxes`], [`Reply::Disks`] or [`Reply::Leaks`], so that it fits into [`MAX_PACKET`].
 pub const LIST_PAGE: usize = 128;
 /// Longest image name in bytes.
 pub const MAX_IMAGE_NAME: usize = 128;
 /// Longest host name in bytes (`sethostname(2)`).
 pub const MAX_HOSTNAME: usize = 64;
+
+/// Whether a text may become a host name: 1 to [`MAX_HOSTNAME`] bytes of `[a-z0-9.-]`.
+#[must_use]
+pub fn is_hostname(text: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    !text.is_empty() && text.len() <= MAX_HOSTNAME && text.bytes().all(allowed)
+}
 
 /// One question of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,19 +52,53 @@ pub enum Call {
         /// `name` or `name:tag`.
         image: String,
     },
-    /// Make and start a sandbox. Answered by [`Reply::Created`] once its agent was executed.
+    /// Start a sandbox, on a new disk or on the one that a stop kept. Answered by [`Reply::Created`] once its agent
+    /// was executed.
     Create(CreateSandbox),
+    /// End everything that runs in a sandbox and keep its disk; afterwards the runtime knows nothing of it but the
+    /// disk. Answered by [`Reply::Stopped`] when its cgroup is proven empty; refused as [`RefusalKind::Unknown`]
+    /// where nothing runs.
+    Stop {
+        /// Which.
+        id: SandboxId,
+    },
+    /// Give no process of a running sandbox any time, its agent included. Answered by [`Reply::Frozen`] when the
+    /// kernel says that all stand still; also where they did already.
+    Freeze {
+        /// Which.
+        id: SandboxId,
+    },
+    /// The opposite of [`Call::Freeze`]. Answered by [`Reply::Thawed`].
+    Thaw {
+        /// Which.
+        id: SandboxId,
+    },
+    /// Give a running sandbox another host name: one that was prepared ahead gets the name of who takes it. Answered
+    /// by [`Reply::Named`].
+    Name {
+        /// Which.
+        id: SandboxId,
+        /// As [`CreateSandbox::hostname`].
+        hostname: String,
+    },
     /// End a sandbox, dead or alive, and put its disk out of reach. Answered by [`Reply::Destroyed`] when its
     /// cgroup is proven empty.
     Destroy {
         /// Which.
         id: SandboxId,
     },
-    /// What exists, in order of id, [`LIST_PAGE`] at a time.
+    /// What runs, in order of id, [`LIST_PAGE`] at a time.
     List {
         /// Only ids greater than this one.
         after: Option<SandboxId>,
     },
+    /// Which ids have a disk, in order, [`LIST_PAGE`] at a time. Answered by [`Reply::Disks`].
+    ListDisks {
+        /// Only ids greater than this one.
+        after: Option<SandboxId>,
+    },
+    /// What exists on the host under the name of this instance and no record claims. Answered by [`Reply::Leaks`].
+    Leaks,
     /// What is in force for a running sandbox, read back from the kernel; its agent is not asked. Answered by
     /// [`Reply::Isolation`], or refused as [`RefusalKind::NotRunning`].
     Inspect {
@@ -69,14 +111,28 @@ pub enum Call {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSandbox {
-    /// Its name; it must not exist yet.
+    /// Its name; it must not run yet.
     pub id: SandboxId,
+    /// Counts the launches of this sandbox, from 1; the agent's handles depend on it.
+    pub launch: u32,
+    /// Which disk it gets.
+    pub disk: Disk,
     /// The image, as [`Reply::Image`] named it.
     pub image: String,
     /// Its ceilings; the runtime checks them again.
     pub limits: Limits,
     /// Its host name, [`MAX_HOSTNAME`] bytes at most, of `[a-z0-9.-]`.
     pub hostname: String,
+}
+
+/// Which disk a launch uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disk {
+    /// A new, empty one; destroyed again if the launch fails.
+    New,
+    /// The one that an earlier launch left; kept if the launch fails.
+    Kept,
 }
 
 /// What the runtime sends.
@@ -115,6 +171,18 @@ pub enum Reply {
     },
     /// To [`Call::Destroy`].
     Destroyed,
+    /// To [`Call::Stop`].
+    Stopped,
+    /// To [`Call::Freeze`].
+    Frozen,
+    /// To [`Call::Thaw`].
+    Thawed,
+    /// To [`Call::Name`].
+    Named,
+    /// To [`Call::ListDisks`]; shorter than [`LIST_PAGE`] means that it was the last page.
+    Disks(Vec<SandboxId>),
+    /// To [`Call::Leaks`]: the first [`LIST_PAGE`].
+    Leaks(Vec<Leak>),
     /// To [`Call::List`]; shorter than [`LIST_PAGE`] means that it was the last page.
     Sandboxes(Vec<SandboxStatus>),
     /// To [`Call::Inspect`].
@@ -142,10 +210,61 @@ pub enum RefusalKind {
     NotRunning,
     /// No such image.
     UnknownImage,
-    /// The host has no room: ids, memory, processes or files.
-    NoRoom,
+    /// The host has no room.
+    NoRoom(Scarce),
     /// A step failed; the log of the runtime says which.
     Failed,
+}
+
+/// What a host has too little of for another sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scarce {
+    /// Ranges of ids.
+    Ids,
+    /// Memory that is available, or that is not promised where promises are bounded.
+    Memory,
+    /// Process numbers.
+    Processes,
+    /// Entries of the host's table of open files.
+    Files,
+    /// Bytes on the disks.
+    Disk,
+    /// Time: tasks wait for memory or processors for too much of it.
+    Pressure,
+    /// The runtime is stopping.
+    Stopping,
+}
+
+/// Something of the host that bears the name of this instance and belongs to no sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leak {
+    /// What it is.
+    pub kind: LeakKind,
+    /// What it is called; at most [`MAX_LEAK_NAME`] bytes of printable ASCII.
+    pub name: String,
+}
+
+/// Longest [`Leak::name`] in bytes.
+pub const MAX_LEAK_NAME: usize = 255;
+
+/// Kinds of things that a sandbox owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakKind {
+    /// A cgroup.
+    Cgroup,
+    /// A process that runs as an id of a range that no sandbox has.
+    Process,
+    /// A claim on a range of ids.
+    Ids,
+    /// The socket of an agent.
+    Socket,
+    /// A mount below the run directory.
+    Mount,
+    /// A record that could not be read and was set aside.
+    Record,
 }
 
 /// One sandbox as the runtime knows it.
@@ -155,25 +274,26 @@ pub struct SandboxStatus {
     pub id: SandboxId,
     /// Counts its launches, from 1.
     pub launch: u32,
-    /// Whether its agent lives.
+    /// Whether its processes get any time.
     pub life: Life,
 }
 
-/// Whether the agent of a sandbox lives.
+/// Whether the processes of a sandbox get any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
-    /// It does.
+    /// They do.
     Running,
-    /// It ended; the disk is kept until the sandbox is destroyed.
-    Dead,
+    /// They stand still until a thaw.
+    Frozen,
 }
 
 /// What a runtime tells unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// The agent of a sandbox ended though nobody destroyed it; its processes are gone, its disk is kept.
+    /// The agent of a sandbox ended though nobody asked for it; its processes are gone, its disk is kept, and the
+    /// runtime knows nothing else of it any more.
     Died {
         /// Which.
         id: SandboxId,
@@ -192,6 +312,20 @@ mod tests {
         let row = SandboxStatus { id, launch: u32::MAX, life: Life::Running };
         let page = Message::Reply { seq: u64::MAX, reply: Reply::Sandboxes(vec![row; LIST_PAGE]) };
         assert!(serde_json::to_vec(&page).unwrap().len() < MAX_PACKET);
+    }
+
+    #[test]
+    fn a_full_page_of_leaks_fits_into_one_packet() {
+        let leak = Leak { kind: LeakKind::Process, name: "x".repeat(MAX_LEAK_NAME) };
+        let page = Message::Reply { seq: u64::MAX, reply: Reply::Leaks(vec![leak; LIST_PAGE]) };
+        assert!(serde_json::to_vec(&page).unwrap().len() < MAX_PACKET);
+    }
+
+    #[test]
+    fn a_host_name_is_short_and_plain() {
+        let long = "a".repeat(MAX_HOSTNAME + 1);
+        assert!(["", "Upper", "a b", "a\nb", "a/b", "ä", &long].iter().all(|text| !is_hostname(text)));
+        assert!(is_hostname("box-1.example") && is_hostname(&long[1..]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +20,12 @@ use std::path::Path;
 const TRASH: &str = ".trash";
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Disks of one id that may wait in the trash at once.
+const TRASHED: u32 = 1000;
+/// What overlayfs leaves in its work directory so that a `volatile` mount is not mistaken for one that was written
+/// back: a file in directories, outermost first.
+const VOLATILE: [&str; 3] = ["incompat", "volatile", "dirty"];
 
 /// All disks of an instance.
 #[derive(Debug)]
@@ -57,14 +63,49 @@ impl Disks {
         Ok(disk)
     }
 
+    /// Takes a disk that an earlier launch left, limited to `bytes` from here on. Nothing may use it any more.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is none.
+    pub fn reopen(&self, id: &str, bytes: u64) -> Result<Disk> {
+        let directory = below(self.directory.as_fd(), id).doing("open a disk")?;
+        let number = btrfs::subvolume_of(directory.as_fd()).doing("limit a disk")?;
+        btrfs::limit_subvolume(self.directory.as_fd(), number, bytes).doing("limit a disk")?;
+        let disk = Disk { directory, owner: self.owner };
+        disk.forget_volatile().doing("take a disk again")?;
+        Ok(disk)
+    }
+
     /// Puts a disk out of reach at once; a missing one is fine.
     ///
     /// # Errors
     /// As renameat(2).
     pub fn discard(&self, id: &str) -> Result<()> {
-        match renameat(&self.directory, id, &self.trash, id) {
-            Err(Errno::ENOENT) => Ok(()),
-            done => done.during("renameat", || id.to_owned()).doing("move a disk to the trash"),
+        // A sandbox whose launch failed may get another disk, and that one come here before the first is destroyed.
+        let later = (1..TRASHED).map(|number| format!("{id}.{number}"));
+        let mut last = Errno::EEXIST;
+        for name in std::iter::once(id.to_owned()).chain(later) {
+            match renameat(&self.directory, id, &self.trash, name.as_str()) {
+                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+                Err(errno @ (Errno::EEXIST | Errno::ENOTEMPTY)) => last = errno,
+                Err(errno) => {
+                    last = errno;
+                    break;
+                }
+            }
+        }
+        Err(last).during("renameat", || id.to_owned()).doing("move a disk to the trash")
+    }
+
+    /// Whether there is a disk of this name.
+    ///
+    /// # Errors
+    /// As fstatat(2), except `ENOENT`.
+    pub fn exists(&self, id: &str) -> Result<bool> {
+        let no_link = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+        match nix::sys::stat::fstatat(&self.directory, id, no_link) {
+            Err(Errno::ENOENT) => Ok(false),
+            found => found.map(|_| true).during("fstatat", || id.to_owned()).doing("look for a disk"),
         }
     }
 
@@ -101,6 +142,15 @@ impl Disks {
     }
 }
 
+/// Which disk a launch uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// One that is made for it.
+    New,
+    /// The one that an earlier launch left.
+    Kept,
+}
+
 /// The disk of one sandbox.
 #[derive(Debug)]
 pub struct Disk {
@@ -119,6 +169,34 @@ impl Disk {
         fchmod(&self.directory, mode(0o700)).during("fchmod", String::new)?;
         make_directory(self.directory(), "work", 0o700)?;
         self.owned_directory(self.directory(), "upper").map(drop)
+    }
+
+    /// Takes away the mark of an earlier `volatile` mount, which overlayfs refuses to mount over: what it warns of is
+    /// a crash of the host before the data was written back, and then the file system below tells of it. All of it is
+    /// overlayfs's own.
+    fn forget_volatile(&self) -> bulkhead_sys::Result<()> {
+        match openat(&self.directory, "work/work", DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT) => Ok(()),
+            opened => remove_chain(opened.during("openat", || "work".into())?.as_fd(), &VOLATILE),
+        }
+    }
+
+    /// Writes files of /etc, before anybody uses the disk. A tenant of an earlier launch may have put anything in their
+    /// place: what is no directory or no file is left as it is.
+    pub(crate) fn rewrite_etc(&self, files: &[(&'static CStr, String)]) -> Result<()> {
+        let found = below(self.directory(), "upper").and_then(|upper| below(upper.as_fd(), "etc"));
+        let etc = match found {
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
+                return Ok(());
+            }
+            found => found.doing("open the files of /etc")?,
+        };
+        let write = |(name, text): &(&CStr, String)| match unlinkat(&etc, *name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EISDIR) => Ok(()),
+            Ok(()) | Err(Errno::ENOENT) => crate::etc::write(etc.as_fd(), name, text, self.owner),
+            Err(errno) => Err(errno).during("unlinkat", || name.to_string_lossy().into_owned()),
+        };
+        files.iter().try_for_each(write).doing("write the files of /etc")
     }
 
     /// Writes files of /etc, before anybody uses the disk.
@@ -159,6 +237,22 @@ pub fn empty_trash(path: &Path) -> Result<()> {
                 stuck.insert(name, error);
             }
         }
+    }
+}
+
+/// Removes the file that the last name is of, and then the directories on the way to it; missing ones are fine.
+fn remove_chain(parent: BorrowedFd<'_>, names: &[&str]) -> bulkhead_sys::Result<()> {
+    let Some((name, rest)) = names.split_first() else { return Ok(()) };
+    if !rest.is_empty() {
+        match openat(parent, *name, DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(()),
+            opened => remove_chain(opened.during("openat", || (*name).to_owned())?.as_fd(), rest)?,
+        }
+    }
+    let how = if rest.is_empty() { UnlinkatFlags::NoRemoveDir } else { UnlinkatFlags::RemoveDir };
+    match unlinkat(parent, *name, how) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno).during("unlinkat", || (*name).to_owned()),
     }
 }
 

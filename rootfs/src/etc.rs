@@ -4,14 +4,14 @@
 //! are mounted one by one: on the disk each would cost an inode in every launch. Bound from the state directory they
 //! would show its path in the mount table of the sandbox. Before 6.15 they are written to the disk.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Use};
 use crate::error::{Doing, Result};
 use bulkhead_sys::call::mount::{self, Depth, attr};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::filesystem;
 use bulkhead_sys::userns::IdRange;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{Gid, Uid};
 use std::ffi::{CStr, CString};
 use std::io::Write;
@@ -41,11 +41,15 @@ pub(crate) fn put(
     hostname: &str,
     range: IdRange,
     disk: &Disk,
+    use_of: Use,
 ) -> Result<Vec<(CString, OwnedFd)>> {
     match place {
         Place::Memory => in_memory(hostname, range.base).doing("write the files of /etc"),
         Place::Disk => {
-            disk.write_etc(&texts(hostname))?;
+            match use_of {
+                Use::New => disk.write_etc(&texts(hostname))?,
+                Use::Kept => disk.rewrite_etc(&texts(hostname))?,
+            }
             Ok(Vec::new())
         }
     }
@@ -68,6 +72,18 @@ fn in_memory(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<(CString, O
         out.push((at, alone));
     }
     Ok(out)
+}
+
+/// Leaves out the mounts whose place a tenant of an earlier launch has taken away: what they cover must be a file,
+/// found below the root without following a link.
+pub(crate) fn keep_placeable(mounts: &mut Vec<(CString, OwnedFd)>, root: BorrowedFd<'_>) {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    mounts.retain(|(at, _)| {
+        let found = openat2(root, at.as_c_str(), how).and_then(nix::sys::stat::fstat);
+        found.is_ok_and(|meta| SFlag::from_bits_truncate(meta.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
+    });
 }
 
 /// Writes one of the files into a directory.

@@ -1,6 +1,6 @@
 //! Images by name, and roots of sandboxes made from them.
 
-use crate::disk::Disks;
+use crate::disk::{Disks, Use};
 use crate::error::{Doing, Error, Result};
 use crate::etc;
 use crate::host_image;
@@ -41,6 +41,8 @@ pub struct Wish<'a> {
     pub hostname: &'a str,
     /// Who the owners on disk become.
     pub range: IdRange,
+    /// Which disk.
+    pub disk: Use,
     /// Size of the disk in bytes.
     pub disk_bytes: u64,
 }
@@ -90,18 +92,24 @@ impl Store {
         }
     }
 
-    /// Makes the disk of a new sandbox and a root from it.
+    /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it.
     ///
     /// # Errors
-    /// The first step that failed; the disk may exist then, [`Disks::discard`] takes it away.
+    /// The first step that failed; a new disk may exist then, [`Disks::discard`] takes it away.
     pub fn prepare(&mut self, wish: Wish<'_>) -> Result<Root> {
-        let Wish { id, image, hostname, range, disk_bytes } = wish;
+        let Wish { id, image, hostname, range, disk: use_of, disk_bytes } = wish;
         self.resolve(image)?;
-        let disk = self.disks.create(id, disk_bytes)?;
+        let disk = match use_of {
+            Use::New => self.disks.create(id, disk_bytes)?,
+            Use::Kept => self.disks.reopen(id, disk_bytes)?,
+        };
         // Before the overlay: what lies on the disk must not change under it.
-        let mut mounts = etc::put(self.etc, hostname, range, &disk)?;
+        let mut mounts = etc::put(self.etc, hostname, range, &disk, use_of)?;
         let maps = self.maps.get(self.neutral, range)?;
         let root = overlay::root(self.skeleton.as_fd(), disk.directory(), maps, &self.passing)?;
+        if use_of == Use::Kept {
+            etc::keep_placeable(&mut mounts, root.as_fd());
+        }
         let (usr, nothing) = (self.host_usr.as_fd(), self.nothing.as_fd());
         let usr = overlay::read_only(usr, nothing, &maps.host, &self.passing)?;
         mounts.push((c"usr".to_owned(), usr));

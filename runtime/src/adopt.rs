@@ -3,82 +3,64 @@
 use crate::cgroup::{Group, Groups};
 use crate::error::{Result, chain};
 use crate::record::{Identity, Phase, Record, Records};
-use crate::sandbox::{Ending, Sandbox, Stage};
+use crate::sandbox::{Ending, Sandbox};
 use bulkhead_protocol::SandboxId;
 use bulkhead_sys::pidfd;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
 
-/// Every recorded sandbox in the state that the kernel says it is in. Launches that nobody was told of are ended.
-pub(crate) fn survey(records: &Records, groups: &Groups) -> Result<Vec<Sandbox>> {
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Every sandbox of this boot, in the state that the kernel says it is in. Launches that nobody was told of end.
+    pub(crate) sandboxes: Vec<Sandbox>,
+    /// Records of another boot: its processes, groups and claims on ids went with it.
+    pub(crate) stale: Vec<Record>,
+}
+
+/// Looks at everything that is recorded.
+pub(crate) fn survey(instance: &str, records: &Records, groups: &Groups) -> Result<Found> {
     let found = records.read_all()?;
     let mut sandboxes = Vec::new();
     for record in found.records {
         let group = groups.get(&record.id)?;
-        sandboxes.push(state_of(record, group, records)?);
-    }
-    for record in found.stale {
-        // Another boot's processes are gone with it; the disk is kept, unless it was being destroyed.
-        let sandbox = if record.phase == Phase::Ending {
-            state_of(record, None, records)
-        } else {
-            dead(record, records)
-        };
-        sandboxes.push(sandbox?);
+        sandboxes.push(state_of(instance, record, group, records)?);
     }
     report_strangers(groups, &sandboxes)?;
-    Ok(sandboxes)
+    Ok(Found { sandboxes, stale: found.stale })
 }
 
-fn state_of(record: Record, group: Option<Group>, records: &Records) -> Result<Sandbox> {
-    match (&record.phase, group) {
-        (Phase::Running(identity), Some(group)) => match agent(*identity, &group)? {
-            Some(pidfd) => Ok(Sandbox::Running { record, pidfd }),
-            None => {
-                group.kill()?;
-                dead(record, records)
-            }
-        },
-        (Phase::Launching | Phase::Ending, group) => {
-            let events = group.as_ref().map(Group::events).transpose()?;
-            if let Some(group) = &group {
-                group.kill()?;
-            }
-            let killed = Instant::now();
-            let ending = Ending {
-                record,
-                events,
-                pidfd: None,
-                waiters: Vec::new(),
-                killed,
-                stage: Stage::Dying,
-                not_before: None,
-            };
-            Ok(Sandbox::Ending(ending))
-        }
-        (Phase::Running(_), None) => dead(record, records),
-        (Phase::Dead, group) => {
-            if let Some(group) = group {
-                group.kill()?;
-            }
-            dead(record, records)
-        }
+fn state_of(instance: &str, mut record: Record, group: Option<Group>, records: &Records) -> Result<Sandbox> {
+    if let (Phase::Running(identity), Some(group)) = (&record.phase, &group)
+        && let Some(pidfd) = agent(instance, &record.id, *identity, group)?
+    {
+        return Ok(Sandbox::Running { record, pidfd, turning: None });
     }
+    let fate = record.phase.fate();
+    if record.phase != Phase::Ending(fate) {
+        record.phase = Phase::Ending(fate);
+        records.write(&record)?;
+    }
+    // Opened first, so that the change is not missed.
+    let events = group.as_ref().map(Group::events).transpose()?;
+    if let Some(group) = &group {
+        group.kill()?;
+    }
+    Ok(Sandbox::Ending(Box::new(Ending::begin(record, fate, events))))
 }
 
-/// The agent, if it is still the process that was recorded and something lives in its group.
-fn agent(identity: Identity, group: &Group) -> Result<Option<OwnedFd>> {
+/// The agent, if it is still the process that was recorded and lives in its group.
+fn agent(instance: &str, id: &SandboxId, identity: Identity, group: &Group) -> Result<Option<OwnedFd>> {
     let Ok(pidfd) = pidfd::open(identity.pid) else { return Ok(None) };
     // Asked after the descriptor was opened: from here on the number cannot pass to another process unnoticed.
-    let same = Identity::of(identity.pid) == Some(identity);
-    Ok((same && group.is_populated()?).then_some(pidfd))
+    let same = Identity::of(identity.pid) == Some(identity) && is_member(identity.pid, instance, id);
+    Ok((same && group.events()?.read()?.populated).then_some(pidfd))
 }
 
-fn dead(mut record: Record, records: &Records) -> Result<Sandbox> {
-    record.phase = Phase::Dead;
-    record.boot = records.boot().to_owned();
-    records.write(&record)?;
-    Ok(Sandbox::Dead { record })
+/// Whether a process is in the v2 group of a sandbox. What is above the instance depends on where this process stands.
+fn is_member(pid: i32, instance: &str, id: &SandboxId) -> bool {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let own = format!("/{instance}/{id}");
+    table.lines().filter_map(|line| line.strip_prefix("0::")).any(|path| path.ends_with(&own))
 }
 
 /// Groups that no record claims are somebody's mistake: said, never removed unasked.

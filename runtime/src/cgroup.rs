@@ -7,13 +7,16 @@
 //! Never writes a pid to `cgroup.procs`: on an idle host that one write waits 9 ms for an RCU grace period.
 
 mod birth;
+mod events;
 pub(crate) mod knobs;
 mod layout;
 
 use crate::error::{Doing, Result};
+use bulkhead_protocol::runtime::Life;
 use bulkhead_protocol::{Limits, SandboxId};
 use bulkhead_sys::call::mount;
 use bulkhead_sys::error::Context;
+pub(crate) use events::Events;
 pub(crate) use knobs::Knob;
 pub(crate) use layout::{Layout, Stand};
 use nix::errno::Errno;
@@ -84,6 +87,14 @@ impl Groups {
         }
         let unified = find(self.unified.as_fd(), id.as_str()).doing("open a cgroup")?;
         Ok(unified.map(|unified| Group { unified, v1 }))
+    }
+
+    /// Whether the processes of a sandbox stand still, as the kernel says.
+    pub(crate) fn life(&self, id: &SandboxId) -> Result<Life> {
+        let directory = openat(&self.unified, id.as_str(), DIRECTORY, Mode::empty())
+            .during("openat", || id.to_string())
+            .doing("open a cgroup")?;
+        Ok(Events::open(directory.as_fd())?.read()?.life)
     }
 
     /// Removes what there is of a sandbox's groups, leaves first. False while something still lives there.
@@ -168,15 +179,18 @@ impl Group {
         write(self.unified.as_fd(), "cgroup.kill", b"1").doing("kill a cgroup")
     }
 
-    /// The file that says whether anything lives in the group; it polls as urgent when that changes.
-    pub(crate) fn events(&self) -> Result<OwnedFd> {
-        open(self.unified.as_fd(), "cgroup.events", OFlag::O_RDONLY).doing("open cgroup.events")
+    /// The file that says whether anything lives in the group and whether it stands still.
+    pub(crate) fn events(&self) -> Result<Events> {
+        Events::open(self.unified.as_fd())
     }
 
-    /// Whether anything lives in the group or below.
-    pub(crate) fn is_populated(&self) -> Result<bool> {
-        let text = read(self.events()?).doing("read cgroup.events")?;
-        Ok(text.lines().any(|line| line == "populated 1"))
+    /// Asks for all processes in the group and below to stand still or to go on. A killed one ends all the same.
+    pub(crate) fn turn(&self, to: Life) -> Result<()> {
+        let bit: &[u8] = match to {
+            Life::Running => b"0",
+            Life::Frozen => b"1",
+        };
+        write(self.unified.as_fd(), "cgroup.freeze", bit).doing("freeze or thaw a cgroup")
     }
 
     /// Files of the v1 controllers through which a child moves itself by writing `0`.

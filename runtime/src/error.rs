@@ -1,6 +1,6 @@
 //! What can go wrong in the runtime. Text for the operator's log; a gateway gets a kind.
 
-use bulkhead_protocol::runtime::RefusalKind;
+use bulkhead_protocol::runtime::{RefusalKind, Scarce};
 use std::path::PathBuf;
 
 /// A failed step of the runtime.
@@ -57,6 +57,9 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A sandbox that runs has no cgroup.
+    #[error("its cgroup is gone")]
+    NoGroup,
     /// Something took longer than its named limit.
     #[error("{0} took too long")]
     TooLong(&'static str),
@@ -71,15 +74,16 @@ impl Error {
     pub fn kind(&self) -> RefusalKind {
         use nix::errno::Errno;
         let errno = match self {
-            Error::NoIds => return RefusalKind::NoRoom,
+            Error::NoIds => return RefusalKind::NoRoom(Scarce::Ids),
             Error::System { source, .. } => source.errno,
             Error::Step { errno, .. } => *errno,
             _ => return RefusalKind::Failed,
         };
         match errno {
-            Errno::ENOSPC | Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EDQUOT => {
-                RefusalKind::NoRoom
-            }
+            Errno::ENOSPC | Errno::EDQUOT => RefusalKind::NoRoom(Scarce::Disk),
+            Errno::EAGAIN => RefusalKind::NoRoom(Scarce::Processes),
+            Errno::ENOMEM => RefusalKind::NoRoom(Scarce::Memory),
+            Errno::EMFILE | Errno::ENFILE => RefusalKind::NoRoom(Scarce::Files),
             _ => RefusalKind::Failed,
         }
     }

@@ -8,10 +8,10 @@
 use crate::error::{Doing, Result};
 use bulkhead_sys::call::process::{self, CapSets, Ids};
 use bulkhead_sys::error::Context;
-use bulkhead_sys::{caps, net, timens};
+use bulkhead_sys::{caps, net, timens, uts};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What this process is when it is itself.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Home {
     network: OwnedFd,
     /// `None` on a kernel without time namespaces: there a sandbox sees the uptime of the host.
     time: Option<OwnedFd>,
+    uts: OwnedFd,
     /// The supervisor that this process dies with, where it has one.
     supervisor: Option<Pid>,
 }
@@ -30,7 +31,8 @@ impl Home {
             .doing("remember the supervisor")?;
         let network = net::current().doing("remember the network namespace")?;
         let time = timens::current().doing("remember the time namespace")?;
-        Ok(Self { network, time, supervisor: signal.map(|_| nix::unistd::getppid()) })
+        let uts = uts::current().doing("remember the host's name")?;
+        Ok(Self { network, time, uts, supervisor: signal.map(|_| nix::unistd::getppid()) })
     }
 
     /// Runs `clone` inside a new network namespace and as `base`, able to enter any cgroup and nothing more.
@@ -50,6 +52,23 @@ impl Home {
 }
 
 impl Home {
+    /// Gives the sandbox of a process another host name.
+    ///
+    /// The one place where this process enters a namespace of a live sandbox: a UTS namespace holds two strings, and
+    /// no code of a tenant runs because somebody is in it.
+    ///
+    /// # Aborts
+    /// As [`Self::away`].
+    pub(crate) fn rename(&self, process: BorrowedFd<'_>, hostname: &str) -> Result<()> {
+        uts::enter_of(process).doing("enter the names of a sandbox")?;
+        let done = uts::set_hostname(hostname).doing("name a sandbox");
+        if let Err(error) = uts::enter(&self.uts) {
+            tracing::error!("cannot return to the host's names: {}", crate::error::chain(&error));
+            std::process::abort();
+        }
+        done
+    }
+
     fn begin_time(&self) -> Result<()> {
         if self.time.is_none() {
             return Ok(());

@@ -19,6 +19,7 @@ use crate::record::{Identity, Phase, Record, Records};
 use crate::rlimits::Ceilings;
 use crate::roots::{Root, Roots, Wish};
 use crate::view::View;
+use bulkhead_protocol::runtime::Disk;
 use bulkhead_sys::call::exec::namespace;
 use bulkhead_sys::error::Context;
 use bulkhead_sys::op::Op;
@@ -42,7 +43,7 @@ pub(crate) struct Launcher {
     view: View,
     pub(crate) host: Host,
     filter: Vec<libc::sock_filter>,
-    home: Home,
+    pub(crate) home: Home,
     /// Of the filters.
     pub(crate) digests: Digests,
     pub(crate) ceilings: Ceilings,
@@ -71,6 +72,7 @@ impl Launcher {
 pub(crate) struct Prepared {
     record: Record,
     hostname: String,
+    disk: Disk,
 }
 
 /// Its cgroups exist, limits in force.
@@ -121,9 +123,9 @@ struct Steps {
 
 impl Prepared {
     /// Writes the record: from here on a crash leaves nothing that the next start does not find.
-    pub(crate) fn record(records: &Records, record: Record, hostname: String) -> Result<Self> {
+    pub(crate) fn record(records: &Records, record: Record, hostname: String, disk: Disk) -> Result<Self> {
         records.write(&record)?;
-        Ok(Self { record, hostname })
+        Ok(Self { record, hostname, disk })
     }
 
     /// Makes the cgroups; their limits are in force before anything lives in them.
@@ -136,12 +138,18 @@ impl Prepared {
 impl InCgroup {
     /// Makes the disk and the root.
     pub(crate) fn root(self, roots: &mut dyn Roots) -> Result<Rooted> {
-        let Prepared { record, hostname } = &self.prepared;
+        let Prepared { record, hostname, disk } = &self.prepared;
         let disk_bytes = record.limits.disk_bytes;
         #[cfg(feature = "weaken")]
         let disk_bytes = crate::weaken::disk_bytes(disk_bytes);
-        let wish =
-            Wish { id: &record.id, image: &record.image, hostname, range: record.slot.range(), disk_bytes };
+        let wish = Wish {
+            id: &record.id,
+            image: &record.image,
+            hostname,
+            range: record.slot.range(),
+            disk: *disk,
+            disk_bytes,
+        };
         let root = roots.prepare(wish).map_err(Error::Root)?;
         Ok(Rooted { in_cgroup: self, root })
     }
@@ -252,8 +260,12 @@ impl Mapped {
 }
 
 fn note_running(records: &Records, record: &mut Record, pid: i32) -> Result<()> {
-    record.phase = Phase::Running(Identity::of(pid).ok_or(Error::TooLong("the agent's life"))?);
-    records.write(record)
+    let identity = Identity::of(pid).ok_or(Error::TooLong("the agent's life"))?;
+    let running = Record { phase: Phase::Running(identity), ..record.clone() };
+    records.write(&running)?;
+    // Only now: the phase of a launch that fails says what becomes of its disk.
+    *record = running;
+    Ok(())
 }
 
 /// A launch that failed, with what exists of it.

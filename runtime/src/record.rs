@@ -6,6 +6,7 @@
 use crate::digests::Digests;
 use crate::error::{Doing, Error, Result};
 use crate::ids::Slot;
+use bulkhead_protocol::runtime::Disk;
 use bulkhead_protocol::{Limits, SandboxId};
 use bulkhead_sys::error::Context;
 use serde::{Deserialize, Serialize};
@@ -37,13 +38,42 @@ pub(crate) struct Record {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
     /// Something of it may exist; nobody was told that it does.
-    Launching,
+    Launching(Disk),
     /// Its agent was executed.
     Running(Identity),
-    /// Its agent ended; the disk is kept.
-    Dead,
-    /// Somebody was or will be told that it is destroyed.
-    Ending,
+    /// Everything in it was told to end.
+    Ending(Fate),
+}
+
+/// What becomes of the disk when a sandbox ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fate {
+    /// Another launch may use it.
+    Keep,
+    /// Nobody sees it again.
+    Discard,
+}
+
+impl Fate {
+    /// Of the disk of a launch that failed: only what was made for it goes with it.
+    pub(crate) fn of_failed(disk: Disk) -> Self {
+        match disk {
+            Disk::New => Self::Discard,
+            Disk::Kept => Self::Keep,
+        }
+    }
+}
+
+impl Phase {
+    /// What becomes of the disk when this is found and nothing runs.
+    pub(crate) fn fate(&self) -> Fate {
+        match self {
+            Phase::Launching(disk) => Fate::of_failed(*disk),
+            Phase::Running(_) => Fate::Keep,
+            Phase::Ending(fate) => *fate,
+        }
+    }
 }
 
 /// Which process a pid meant: numbers are used again, this pair is not within one boot.

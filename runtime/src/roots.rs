@@ -1,6 +1,7 @@
 //! Where roots come from: a seam, so that this crate knows nothing of images.
 
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::runtime::Disk;
 use bulkhead_sys::userns::IdRange;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -28,6 +29,8 @@ pub struct Wish<'a> {
     pub hostname: &'a str,
     /// Who the owners on disk become.
     pub range: IdRange,
+    /// Which disk.
+    pub disk: Disk,
     /// Size of the disk in bytes.
     pub disk_bytes: u64,
 }
@@ -37,10 +40,11 @@ pub trait Roots {
     /// The full name of an image, if there is such an image.
     fn resolve(&self, image: &str) -> Option<String>;
 
-    /// Makes the disk of a new sandbox and a root from it.
+    /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it. Nothing of an earlier
+    /// launch on it may live.
     ///
     /// # Errors
-    /// Whatever failed; [`Self::discard`] takes away what there is of the disk.
+    /// Whatever failed; [`Self::discard`] takes away what there is of a new disk.
     fn prepare(&mut self, wish: Wish<'_>) -> Result<Root, RootError>;
 
     /// Puts a disk out of reach; a missing one is fine.
@@ -54,6 +58,12 @@ pub trait Roots {
     /// # Errors
     /// Whatever failed.
     fn disk_limit(&self, id: &SandboxId) -> Result<Option<u64>, RootError>;
+
+    /// Whether a sandbox has a disk.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn has_disk(&self, id: &SandboxId) -> Result<bool, RootError>;
 
     /// The ids that have a disk.
     ///

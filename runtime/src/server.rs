@@ -4,12 +4,15 @@
 //! empty, deletion of disks is a process of its own.
 
 mod calls;
+mod create;
 mod ending;
 mod poll;
 mod reaper;
+mod table;
+mod turning;
 
 #[cfg(feature = "fuzzing")]
-pub(crate) use calls::check_texts;
+pub(crate) use create::check_request;
 
 use crate::adopt;
 use crate::cgroup::{Groups, Stand};
@@ -18,10 +21,9 @@ use crate::error::{Doing, Error, Result, chain};
 use crate::ids::Slots;
 use crate::instance::Instance;
 use crate::launch::Launcher;
-use crate::record::{Phase, Records};
+use crate::record::{Fate, Record, Records};
 use crate::roots::Roots;
 use crate::sandbox::Sandbox;
-use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{Event, Message, RefusalKind, Reply};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::pidfd;
@@ -29,14 +31,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Poll, Token};
 pub use reaper::ReaperCommand;
-use std::collections::{BTreeMap, HashMap};
-use std::os::fd::AsFd;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
+use table::Table;
 
-/// How long the processes of a sandbox may take from clone to exec.
-const LAUNCH_PATIENCE: Duration = Duration::from_secs(10);
-/// How often something unfinished is looked at again, when no event came.
-const TICK: Duration = Duration::from_millis(20);
+/// How often a stop that destroys looks whether it is done, when no event came.
+const STOP_TICK: Duration = Duration::from_millis(20);
 /// How long a stop that destroys waits for the last sandbox.
 const DESTROY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -72,8 +73,7 @@ struct Server {
     listener: Listener,
     connections: HashMap<u64, Connection>,
     next_connection: u64,
-    sandboxes: BTreeMap<SandboxId, Sandbox>,
-    by_slot: HashMap<u32, SandboxId>,
+    table: Table,
     reaper: reaper::Reaper,
     /// Set when the runtime was told to stop and destroys first.
     stop_by: Option<Instant>,
@@ -88,7 +88,7 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
     let on_stop = config.on_stop;
     let mut server = Server::start(instance, roots, config)?;
     server.poll.add(signals.as_fd(), Token::Signals)?;
-    tracing::info!(sandboxes = server.sandboxes.len(), instance = server.instance.name, "runtime is ready");
+    tracing::info!(sandboxes = server.table.len(), instance = server.instance.name, "runtime is ready");
     loop {
         for token in server.poll.wait(server.patience())? {
             match token {
@@ -105,7 +105,7 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
             }
         }
         server.tick();
-        if server.stop_by.is_some_and(|by| server.sandboxes.is_empty() || Instant::now() > by) {
+        if server.stop_by.is_some_and(|by| server.table.is_empty() || Instant::now() > by) {
             break;
         }
     }
@@ -127,8 +127,8 @@ impl Server {
         let records = Records::open(instance.intents())?;
         let groups = Groups::open(&instance.name, Stand::At(&instance.run_dir.join("mounts/unified")))?;
         groups.ensure_births()?;
-        let found = adopt::survey(&records, &groups)?;
-        let used: Vec<_> = found.iter().map(|sandbox| sandbox.record().slot).collect();
+        let found = adopt::survey(&instance.name, &records, &groups)?;
+        let used: Vec<_> = found.sandboxes.iter().map(|sandbox| sandbox.record().slot).collect();
         let mut server = Self {
             slots: Slots::open(&instance.name, &used)?,
             launcher: Launcher::new(&config.agent, &instance.run_dir.join("mounts"))?,
@@ -140,47 +140,53 @@ impl Server {
             poll: Poll::new()?,
             connections: HashMap::new(),
             next_connection: 0,
-            sandboxes: BTreeMap::new(),
-            by_slot: HashMap::new(),
+            table: Table::default(),
             reaper: reaper::Reaper::new(config.reaper),
             stop_by: None,
         };
         server.poll.add(server.listener.socket.as_fd(), Token::Listener)?;
-        for sandbox in found {
+        for sandbox in found.sandboxes {
             server.adopt(sandbox)?;
         }
-        let known = |id: &str| server.sandboxes.keys().any(|known| known.as_str() == id);
+        for record in found.stale {
+            if let Err(error) = server.forget(&record) {
+                // Its record is still there: the next start tries again.
+                Self::note(&error);
+            }
+        }
+        let known = |id: &str| server.table.ids().any(|known| known.as_str() == id);
         conn::remove_strange_sockets(&server.instance, &known)?;
         server.reaper.start(&mut server.poll);
         Ok(server)
     }
 
     fn adopt(&mut self, sandbox: Sandbox) -> Result<()> {
-        let slot = sandbox.record().slot.0;
         match &sandbox {
-            Sandbox::Running { pidfd, .. } => self.poll.add(pidfd.as_fd(), Token::Agent(slot))?,
-            Sandbox::Ending(ending) => {
-                if let Some(events) = &ending.events {
-                    self.poll.add_urgent(events.as_fd(), Token::Events(slot))?;
-                }
-            }
-            Sandbox::Launching { .. } | Sandbox::Dead { .. } => {}
+            Sandbox::Running { pidfd, record, .. } => self.watch_agent(pidfd, record.slot.0)?,
+            Sandbox::Ending(ending) => self.watch_ending(ending),
+            Sandbox::Launching { .. } => {}
         }
-        self.insert(sandbox);
+        self.table.insert(sandbox);
         Ok(())
     }
 
-    fn insert(&mut self, sandbox: Sandbox) {
-        let record = sandbox.record();
-        self.by_slot.insert(record.slot.0, record.id.clone());
-        self.sandboxes.insert(record.id.clone(), sandbox);
+    /// Settles what another boot left of a sandbox: its disk.
+    fn forget(&mut self, record: &Record) -> Result<()> {
+        if record.phase.fate() == Fate::Discard {
+            self.discard_kept_disk(&record.id)?;
+        }
+        self.records.remove(&record.id)
+    }
+
+    fn watch_agent(&self, pidfd: &OwnedFd, slot: u32) -> Result<()> {
+        self.poll.add(pidfd.as_fd(), Token::Agent(slot))
     }
 
     /// How long to wait for an event.
     fn patience(&self) -> Option<Duration> {
-        let unfinished =
-            |sandbox: &Sandbox| matches!(sandbox, Sandbox::Launching { .. } | Sandbox::Ending(_));
-        (self.stop_by.is_some() || self.sandboxes.values().any(unfinished)).then_some(TICK)
+        let due = self.table.next_due().map(|due| due.saturating_duration_since(Instant::now()));
+        let stop = self.stop_by.map(|_| STOP_TICK);
+        due.into_iter().chain(stop).min()
     }
 
     fn handle(&mut self, token: Token) {
@@ -189,7 +195,7 @@ impl Server {
             Token::Connection(number) => self.receive(number),
             Token::Report(slot) => self.launched(slot),
             Token::Agent(slot) => self.agent_ended(slot),
-            Token::Events(slot) => self.look_at_ending(slot),
+            Token::Events(slot) => self.look_at(slot),
             Token::Reaper => self.reaper.ended(&mut self.poll),
             Token::Signals => {}
         }
@@ -241,74 +247,39 @@ impl Server {
         self.answer(waiter, Reply::Refused { kind, detail });
     }
 
-    /// Both processes of a launch executed their program, or one failed.
-    fn launched(&mut self, slot: u32) {
-        let Some(sandbox) = self.take(slot) else { return };
-        let Sandbox::Launching { mapped, mut clock, waiter, .. } = sandbox else {
-            return self.insert(sandbox);
-        };
-        self.poll.remove(mapped.report());
-        clock.mark("setup to exec");
-        match mapped.finish(&self.records) {
-            Ok(running) => {
-                clock.mark("record again");
-                tracing::debug!(id = %running.record.id, "launched: {clock}");
-                let launch = running.record.launch;
-                let watched = self.poll.add(running.pidfd.as_fd(), Token::Agent(slot));
-                self.insert(Sandbox::Running { record: running.record, pidfd: running.pidfd });
-                if let Err(error) = watched {
-                    tracing::error!("the end of an agent will go unnoticed: {}", chain(&error));
-                }
-                self.answer(waiter, Reply::Created { launch });
-            }
-            Err(failed) => self.launch_failed(*failed, waiter),
-        }
-    }
-
-    /// An agent ended though nobody destroyed its sandbox.
+    /// An agent ended: the last of a sandbox that is ending, or by itself.
     fn agent_ended(&mut self, slot: u32) {
-        let Some(sandbox) = self.take(slot) else { return };
-        let Sandbox::Running { mut record, pidfd } = sandbox else { return self.insert(sandbox) };
+        let Some(sandbox) = self.table.take(slot) else { return };
+        let Sandbox::Running { record, pidfd, turning } = sandbox else {
+            self.table.insert(sandbox);
+            return self.look_at_ending(slot);
+        };
         self.poll.remove(pidfd.as_fd());
+        if let Some(turning) = turning {
+            self.drop_turning(*turning, RefusalKind::NotRunning);
+        }
         // One that an earlier runtime started is not our child: init reaps it.
         if let Ok(Some(exit)) = pidfd::try_wait(pidfd.as_fd()) {
             tracing::info!(id = %record.id, ?exit, "agent ended");
         }
-        let killed = self.groups.get(&record.id).and_then(|group| group.map_or(Ok(()), |group| group.kill()));
-        if let Err(error) = killed {
-            tracing::error!(id = %record.id, "{}", chain(&error));
-        }
-        record.phase = Phase::Dead;
-        if let Err(error) = self.records.write(&record) {
-            tracing::error!(id = %record.id, "{}", chain(&error));
-        }
         let event = Message::Event(Event::Died { id: record.id.clone(), launch: record.launch });
-        self.insert(Sandbox::Dead { record });
+        self.begin_end_of(record, None, Fate::Keep, Vec::new());
         self.connections.retain(|_, connection| connection.send(&event));
-    }
-
-    /// Takes a sandbox out, to put it back in another state.
-    fn take(&mut self, slot: u32) -> Option<Sandbox> {
-        self.by_slot.get(&slot).and_then(|id| self.sandboxes.remove(id))
     }
 
     /// What is due without an event.
     fn tick(&mut self) {
-        let now = Instant::now();
-        let late = |sandbox: &Sandbox| matches!(sandbox, Sandbox::Launching { until, .. } if now > *until);
-        let slots = |filter: &dyn Fn(&Sandbox) -> bool| -> Vec<u32> {
-            self.sandboxes
-                .values()
-                .filter(|sandbox| filter(sandbox))
-                .map(|sandbox| sandbox.record().slot.0)
-                .collect()
-        };
-        let (late, ending) = (slots(&late), slots(&|sandbox| matches!(sandbox, Sandbox::Ending(_))));
-        for slot in late {
-            self.launch_too_late(slot);
+        for slot in self.table.due(Instant::now()) {
+            self.look_at(slot);
         }
-        for slot in ending {
-            self.look_at_ending(slot);
+    }
+
+    fn look_at(&mut self, slot: u32) {
+        match self.table.in_slot(slot) {
+            Some(Sandbox::Launching { .. }) => self.launch_too_late(slot),
+            Some(Sandbox::Running { .. }) => self.look_at_turning(slot),
+            Some(Sandbox::Ending(_)) => self.look_at_ending(slot),
+            None => {}
         }
     }
 
@@ -318,19 +289,35 @@ impl Server {
             OnStop::Keep => self.stop_by = Some(now),
             OnStop::Destroy => {
                 self.stop_by.get_or_insert(now + DESTROY_PATIENCE);
-                let ids: Vec<_> = self.sandboxes.keys().cloned().collect();
-                for id in ids {
-                    self.begin_end(&id, None);
-                }
+                self.destroy_all();
             }
         }
-        if on_stop == OnStop::Keep && !self.sandboxes.is_empty() {
-            tracing::info!(sandboxes = self.sandboxes.len(), "sandboxes live on; the next start adopts them");
+        if on_stop == OnStop::Keep && !self.table.is_empty() {
+            tracing::info!(sandboxes = self.table.len(), "sandboxes live on; the next start adopts them");
+        }
+    }
+
+    /// Those that run and those that are nothing but a disk.
+    fn destroy_all(&mut self) {
+        let ids: Vec<_> = self.table.ids().cloned().collect();
+        for id in ids {
+            self.begin_end(&id, Fate::Discard, Vec::new());
+        }
+        let kept = self.disks().unwrap_or_else(|error| {
+            Self::note(&error);
+            Vec::new()
+        });
+        for id in kept {
+            if self.table.get(&id).is_none()
+                && let Err(error) = self.discard_kept_disk(&id)
+            {
+                Self::note(&error);
+            }
         }
     }
 
     fn finish(mut self) -> Result<()> {
-        if self.sandboxes.is_empty() {
+        if self.table.is_empty() {
             self.reaper.wait();
             // Ours alone and empty; with a runtime that moved into a group of its own they stay until a purge.
             if let Err(error) = self.groups.remove_instance(&self.instance.name) {

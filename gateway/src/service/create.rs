@@ -11,7 +11,7 @@ use crate::limits;
 use crate::registry::{Event, Sandbox, State};
 use crate::sandbox::{Facts, Settings};
 use crate::store::{Row, Status, now_us};
-use bulkhead_protocol::runtime::{CreateSandbox, MAX_HOSTNAME};
+use bulkhead_protocol::runtime::{CreateSandbox, Disk, MAX_HOSTNAME};
 use hyper::StatusCode;
 use std::sync::Arc;
 
@@ -83,6 +83,8 @@ async fn launch(app: &App, sandbox: &Sandbox) -> ApiResult<()> {
     let facts = &sandbox.facts;
     let spec = CreateSandbox {
         id: facts.id.clone(),
+        launch: 1,
+        disk: Disk::New,
         image: facts.image.clone(),
         limits: facts.settings.limits,
         hostname: hostname(&facts.name),

@@ -4,8 +4,8 @@ use crate::agent::Agent;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::isolation::{Isolation, Item, Verdict, WallKind};
 use bulkhead_protocol::runtime::{
-    Call, CreateSandbox, Event, LIST_PAGE, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL, RefusalKind, Reply,
-    Request, SandboxStatus,
+    Call, CreateSandbox, Disk, Event, LIST_PAGE, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL, RefusalKind,
+    Reply, Request, SandboxStatus, Scarce,
 };
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen, recv, send, socket,
@@ -84,7 +84,7 @@ impl FakeRuntime {
             Call::ResolveImage { image } => Reply::Image { image: format!("{image}:latest") },
             Call::Create(spec) if spec.image == "full:latest" => {
                 state.created.push(spec);
-                refused(RefusalKind::NoRoom)
+                refused(RefusalKind::NoRoom(Scarce::Memory))
             }
             Call::Create(spec) => {
                 let agent = Agent::start(&self.agents_dir, &spec);
@@ -101,18 +101,20 @@ impl FakeRuntime {
             },
             Call::Inspect { id } => match state.agents.get(&id) {
                 Some(agent) if agent.lives() => Reply::Isolation(report()),
-                Some(_) => refused(RefusalKind::NotRunning),
-                None => refused(RefusalKind::Unknown),
+                _ => refused(RefusalKind::Unknown),
             },
             Call::List { after } => {
-                let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
-                let row = |(id, agent): (&SandboxId, &Agent)| SandboxStatus {
-                    id: id.clone(),
-                    launch: 1,
-                    life: if agent.lives() { Life::Running } else { Life::Dead },
-                };
-                Reply::Sandboxes(rows.take(LIST_PAGE).map(row).collect())
+                let living = state.agents.iter().filter(|(_, agent)| agent.lives()).map(|(id, _)| id);
+                let row = |id: &SandboxId| SandboxStatus { id: id.clone(), launch: 1, life: Life::Running };
+                let page = living.filter(|id| Some(*id) > after.as_ref()).take(LIST_PAGE).map(row);
+                Reply::Sandboxes(page.collect())
             }
+            Call::Stop { .. }
+            | Call::Freeze { .. }
+            | Call::Thaw { .. }
+            | Call::Name { .. }
+            | Call::ListDisks { .. }
+            | Call::Leaks => refused(RefusalKind::Invalid),
         }
     }
 
@@ -136,7 +138,14 @@ impl FakeRuntime {
             disk_bytes: 64 << 20,
         };
         let id = SandboxId::parse(id).unwrap();
-        let spec = CreateSandbox { id, image: "code:latest".to_owned(), limits, hostname: "x".to_owned() };
+        let spec = CreateSandbox {
+            id,
+            launch: 1,
+            disk: Disk::New,
+            image: "code:latest".to_owned(),
+            limits,
+            hostname: "x".to_owned(),
+        };
         assert_eq!(self.answer(Call::Create(spec)), Reply::Created { launch: 1 });
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cgroup::knobs::Knob;
 use crate::ids::Slot;
-use crate::record::Phase;
+use crate::record::{Fate, Phase};
 use crate::rlimits::ProcessLimit;
 use bulkhead_protocol::isolation::Verdict;
 use bulkhead_protocol::{Limits, SandboxId};
@@ -108,7 +108,7 @@ fn record() -> Record {
         filters: Digests::of_this_release(),
         launch: 1,
         boot: String::new(),
-        phase: Phase::Dead,
+        phase: Phase::Ending(Fate::Keep),
     }
 }
 

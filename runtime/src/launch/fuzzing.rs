@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::ids::Slot;
 use crate::record::{Phase, Record};
 use crate::roots::Root;
-use crate::server::check_texts;
+use crate::server::check_request;
 use bulkhead_protocol::runtime::CreateSandbox;
 use bulkhead_sys::op::Op;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ impl Planner {
     /// Whatever the kernel says: a view of the machine is made for each.
     pub fn plan(&self, request: &[u8]) -> Result<Option<Vec<String>>> {
         let Ok(request) = serde_json::from_slice::<CreateSandbox>(request) else { return Ok(None) };
-        if check_texts(&request).is_err() {
+        if check_request(&request).is_err() {
             return Ok(None);
         }
         let processors = self.launcher.host.choose(request.limits.cpu_millis, &BTreeMap::new());
@@ -56,9 +56,9 @@ impl Planner {
             limits: request.limits,
             processors,
             filters: self.launcher.digests.clone(),
-            launch: 1,
+            launch: request.launch,
             boot: String::new(),
-            phase: Phase::Launching,
+            phase: Phase::Launching(request.disk),
         };
         let processors = self.launcher.host.these(&record.processors);
         let view = self.launcher.view.of(&record.limits, &processors)?;

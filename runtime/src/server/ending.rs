@@ -1,46 +1,62 @@
 //! The end of a sandbox: kill, proof, removal. Every step can be repeated, and none relies on the agent.
 
 use super::{Server, Token};
+use crate::cgroup::Events;
 use crate::conn::{self, Waiter};
 use crate::error::{Error, Result};
-use crate::record::{Phase, Record};
+use crate::record::{Fate, Phase, Record};
 use crate::sandbox::{Ending, Sandbox, Stage};
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::runtime::Reply;
+use bulkhead_protocol::runtime::{RefusalKind, Reply};
 use bulkhead_sys::pidfd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// When a group that is still alive is killed again.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
-/// When a step that failed is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Who is told what when nothing of a sandbox lives any more.
+type Waiters = Vec<(Waiter, Reply)>;
 
 impl Server {
-    /// Ends a sandbox that exists, in whatever state; `waiter` is told when nothing of it lives any more.
-    pub(super) fn begin_end(&mut self, id: &SandboxId, waiter: Option<Waiter>) {
-        let Some(sandbox) = self.sandboxes.remove(id) else { return };
-        let mut waiters: Vec<_> = waiter.map(|waiter| (waiter, Reply::Destroyed)).into_iter().collect();
+    /// Ends a sandbox that exists, in whatever state. A disk that was to be kept may be discarded after all, never the
+    /// other way round.
+    pub(super) fn begin_end(&mut self, id: &SandboxId, fate: Fate, mut waiters: Waiters) {
+        let Some(sandbox) = self.table.take_named(id) else { return };
         let (record, pidfd) = match sandbox {
-            Sandbox::Running { record, pidfd } => {
+            Sandbox::Running { record, pidfd, turning } => {
+                if let Some(turning) = turning {
+                    self.drop_turning(*turning, RefusalKind::NotRunning);
+                }
                 self.poll.remove(pidfd.as_fd());
                 (record, Some(pidfd))
             }
-            Sandbox::Dead { record } => (record, None),
             Sandbox::Launching { mapped, waiter, .. } => {
                 self.poll.remove(mapped.report());
                 let failed = mapped.abandon();
-                let detail = "destroyed meanwhile".to_owned();
-                let kind = bulkhead_protocol::runtime::RefusalKind::Failed;
-                waiters.push((waiter, Reply::Refused { kind, detail }));
+                waiters.push((waiter, ended_meanwhile()));
                 (failed.record, failed.pidfd)
             }
-            Sandbox::Ending(mut ending) => {
-                ending.waiters.extend(waiters);
-                return self.insert(Sandbox::Ending(ending));
-            }
+            Sandbox::Ending(ending) => return self.go_on_ending(ending, fate, waiters),
         };
-        self.begin_end_of(record, pidfd, waiters);
+        self.begin_end_of(record, pidfd, fate, waiters);
+    }
+
+    fn go_on_ending(&mut self, mut ending: Box<Ending>, fate: Fate, waiters: Waiters) {
+        if let Some((waiter, _)) = ending.next.take() {
+            self.answer(waiter, ended_meanwhile());
+        }
+        ending.waiters.extend(waiters);
+        if (ending.fate, fate) == (Fate::Keep, Fate::Discard) {
+            ending.fate = fate;
+            ending.record.phase = Phase::Ending(fate);
+            self.note_record(&ending.record);
+            // Its disk may have been kept already.
+            ending.stage = Stage::Dying;
+        }
+        let slot = ending.record.slot.0;
+        self.table.insert(Sandbox::Ending(ending));
+        self.look_at_ending(slot);
     }
 
     /// Kills the group and watches it become empty.
@@ -48,32 +64,44 @@ impl Server {
         &mut self,
         mut record: Record,
         pidfd: Option<OwnedFd>,
-        waiters: Vec<(Waiter, Reply)>,
+        fate: Fate,
+        waiters: Waiters,
     ) {
         let slot = record.slot.0;
         // Before anybody is told: a runtime that starts after this one finishes what was begun.
-        record.phase = Phase::Ending;
-        if let Err(error) = self.records.write(&record) {
-            Self::note(&error);
-        }
+        record.phase = Phase::Ending(fate);
+        self.note_record(&record);
         let events = self.kill(&record.id).unwrap_or_else(|error| {
             Self::note(&error);
             None
         });
-        if let Some(events) = &events
-            && let Err(error) = self.poll.add_urgent(events.as_fd(), Token::Events(slot))
-        {
-            Self::note(&error);
-        }
-        let killed = Instant::now();
-        let ending = Ending { record, events, pidfd, waiters, killed, stage: Stage::Dying, not_before: None };
-        self.insert(Sandbox::Ending(ending));
+        let mut ending = Ending::begin(record, fate, events);
+        (ending.pidfd, ending.waiters) = (pidfd, waiters);
+        self.watch_ending(&ending);
+        self.table.insert(Sandbox::Ending(Box::new(ending)));
         // What was dead before has no event to wait for.
         self.look_at_ending(slot);
     }
 
+    /// Waits for the end of the last process and of the agent. Without the watch the looks come late, no more.
+    pub(super) fn watch_ending(&self, ending: &Ending) {
+        let slot = ending.record.slot.0;
+        let events =
+            ending.events.as_ref().map(|events| self.poll.add_urgent(events.as_fd(), Token::Events(slot)));
+        let agent = ending.pidfd.as_ref().map(|agent| self.poll.add(agent.as_fd(), Token::Agent(slot)));
+        for failed in [events, agent].into_iter().flatten().filter_map(Result::err) {
+            Self::note(&failed);
+        }
+    }
+
+    fn note_record(&self, record: &Record) {
+        if let Err(error) = self.records.write(record) {
+            Self::note(&error);
+        }
+    }
+
     /// Kills what lives in a sandbox, and gives back the file that tells when nothing does.
-    fn kill(&self, id: &SandboxId) -> Result<Option<OwnedFd>> {
+    fn kill(&self, id: &SandboxId) -> Result<Option<Events>> {
         let Some(group) = self.groups.get(id)? else { return Ok(None) };
         // Opened first, so that the change is not missed.
         let events = group.events()?;
@@ -83,33 +111,40 @@ impl Server {
 
     /// Goes on with the end of a sandbox as far as it can.
     pub(super) fn look_at_ending(&mut self, slot: u32) {
-        let Some(sandbox) = self.take(slot) else { return };
-        let Sandbox::Ending(mut ending) = sandbox else { return self.insert(sandbox) };
-        if ending.not_before.is_some_and(|time| Instant::now() < time) {
-            return self.insert(Sandbox::Ending(ending));
-        }
+        let Some(sandbox) = self.table.take(slot) else { return };
+        let Sandbox::Ending(mut ending) = sandbox else { return self.table.insert(sandbox) };
         match self.advance(&mut ending) {
             Ok(true) => {
-                self.by_slot.remove(&slot);
                 self.slots.put_back(ending.record.slot);
                 tracing::debug!(id = %ending.record.id, "gone");
+                if let Some((waiter, request)) = ending.next {
+                    self.create(waiter, request);
+                }
+                return;
             }
-            Ok(false) => self.insert(Sandbox::Ending(ending)),
+            Ok(false) => ending.again.later(),
             Err(error) => {
                 Self::note(&error);
-                ending.not_before = Some(Instant::now() + TRY_AGAIN);
-                self.insert(Sandbox::Ending(ending));
+                ending.again.after_failure();
             }
         }
+        self.table.insert(Sandbox::Ending(ending));
     }
 
-    /// True when nothing of the sandbox is left and its id range may be used again.
+    /// True when nothing of the sandbox is left beside a kept disk, and its id range may be used again.
     fn advance(&mut self, ending: &mut Ending) -> Result<bool> {
+        if let Some(events) = &ending.events {
+            // Before the question: a change after it is an event.
+            events.read()?;
+        }
+        if let Some(agent) = ending.pidfd.take_if(|agent| is_reaped(agent)) {
+            self.poll.remove(agent.as_fd());
+        }
         if ending.stage == Stage::Dying {
             if self.lives(ending)? {
                 return Ok(false);
             }
-            self.put_out_of_reach(ending)?;
+            self.settle_disk(ending)?;
             ending.stage = Stage::Clearing;
         }
         self.clear(ending)
@@ -119,7 +154,7 @@ impl Server {
     /// asked is not empty.
     fn lives(&self, ending: &mut Ending) -> Result<bool> {
         let Some(group) = self.groups.get(&ending.record.id)? else { return Ok(false) };
-        let populated = group.is_populated()?;
+        let populated = group.events()?.read()?.populated;
         if populated && ending.killed.elapsed() > KILL_AGAIN {
             group.kill()?;
             ending.killed = Instant::now();
@@ -127,39 +162,42 @@ impl Server {
         Ok(populated)
     }
 
-    /// Nothing lives: takes the disk and the socket away, to be deleted behind, and says so.
-    fn put_out_of_reach(&mut self, ending: &mut Ending) -> Result<()> {
+    /// Nothing lives: takes the socket away and, where it goes, the disk, to be deleted behind; and says so.
+    fn settle_disk(&mut self, ending: &mut Ending) -> Result<()> {
         if let Some(events) = ending.events.take() {
             self.poll.remove(events.as_fd());
         }
-        self.roots.discard(&ending.record.id).map_err(Error::Root)?;
-        self.reaper.start(&mut self.poll);
+        if ending.fate == Fate::Discard {
+            self.roots.discard(&ending.record.id).map_err(Error::Root)?;
+            self.reaper.start(&mut self.poll);
+        }
         conn::remove_agent_socket(&self.instance, ending.record.id.as_str())?;
+        self.tell(ending);
+        Ok(())
+    }
+
+    fn tell(&mut self, ending: &mut Ending) {
         for (waiter, reply) in ending.waiters.drain(..) {
             self.answer(waiter, reply);
         }
-        Ok(())
     }
 
     /// Removes what the kernel lets go of a moment later. True when it is all gone.
     fn clear(&mut self, ending: &mut Ending) -> Result<bool> {
-        for (waiter, reply) in ending.waiters.drain(..) {
-            self.answer(waiter, reply);
-        }
-        // A group is empty a moment before its last process can be waited for.
-        if let Some(pidfd) = ending.pidfd.take()
-            && !is_reaped(&pidfd)
-        {
-            ending.pidfd = Some(pidfd);
-            return Ok(false);
-        }
-        // v1 counts a task until it is reaped, which for an adopted agent is up to init.
-        if !self.groups.remove(&ending.record.id)? {
+        self.tell(ending);
+        // A group is empty a moment before its last process can be waited for; and v1 counts a task until it is
+        // reaped, which for an adopted agent is up to init.
+        if ending.pidfd.is_some() || !self.groups.remove(&ending.record.id)? {
             return Ok(false);
         }
         self.records.remove(&ending.record.id)?;
         Ok(true)
     }
+}
+
+/// What a create hears whose sandbox was stopped or destroyed before it ran.
+fn ended_meanwhile() -> Reply {
+    Reply::Refused { kind: RefusalKind::Failed, detail: "ended meanwhile".to_owned() }
 }
 
 /// Takes the exit status of an agent, if it has one yet; one that an earlier runtime started is init's to reap.

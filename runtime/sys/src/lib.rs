@@ -25,5 +25,6 @@ pub mod seccomp;
 pub mod spawn;
 pub mod timens;
 pub mod userns;
+pub mod uts;
 
 pub use error::{Error, Result};

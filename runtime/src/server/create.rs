@@ -1,0 +1,180 @@
+//! Launches: from a request to two processes that set themselves up, and what becomes of them.
+
+use super::{Server, Token};
+use crate::conn::{Waiter, agent_listener};
+use crate::error::{Error, Result, chain};
+use crate::launch::{Clock, Failed, Mapped, Prepared};
+use crate::record::{Fate, Phase, Record};
+use crate::sandbox::{Ending, Sandbox};
+use bulkhead_protocol::runtime::{
+    CreateSandbox, Disk, MAX_IMAGE_NAME, RefusalKind, Reply, Scarce, is_hostname,
+};
+use std::time::{Duration, Instant};
+
+/// How long the processes of a sandbox may take from clone to exec.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a launch does not begin.
+type Refusal = (RefusalKind, String);
+
+impl Server {
+    pub(super) fn create(&mut self, waiter: Waiter, request: CreateSandbox) {
+        if let Err((kind, detail)) = self.check(&request) {
+            return self.refuse(waiter, kind, detail);
+        }
+        if let Some(sandbox) = self.table.take_named(&request.id) {
+            return self.create_after(sandbox, waiter, request);
+        }
+        match self.check_disk(&request) {
+            Ok(()) => self.begin_launch(waiter, request),
+            Err((kind, detail)) => self.refuse(waiter, kind, detail),
+        }
+    }
+
+    /// A launch on a disk whose last launch is still ending begins when that has ended.
+    fn create_after(&mut self, sandbox: Sandbox, waiter: Waiter, request: CreateSandbox) {
+        match sandbox {
+            Sandbox::Ending(mut ending) if waits_for(&ending, request.disk) => {
+                ending.next = Some((waiter, request));
+                self.table.insert(Sandbox::Ending(ending));
+            }
+            other => {
+                self.table.insert(other);
+                self.refuse(waiter, RefusalKind::Exists, request.id.to_string());
+            }
+        }
+    }
+
+    fn begin_launch(&mut self, waiter: Waiter, request: CreateSandbox) {
+        let slot = match self.slots.take() {
+            Ok(slot) => slot,
+            Err(error) => return self.refuse(waiter, error.kind(), chain(&error)),
+        };
+        let record = Record {
+            id: request.id.clone(),
+            slot,
+            image: request.image,
+            limits: request.limits,
+            processors: self.launcher.host.choose(request.limits.cpu_millis, self.table.load()),
+            filters: self.launcher.digests.clone(),
+            launch: request.launch,
+            boot: self.records.boot().to_owned(),
+            phase: Phase::Launching(request.disk),
+        };
+        let mut clock = Clock::start();
+        match self.launch(record.clone(), request.hostname, request.disk, &mut clock) {
+            Ok(mapped) => {
+                let until = Instant::now() + LAUNCH_PATIENCE;
+                if let Err(error) = self.poll.add(mapped.report(), Token::Report(slot.0)) {
+                    return self.launch_failed(Failed { error, ..mapped.abandon() }, waiter);
+                }
+                self.table.insert(Sandbox::Launching { mapped: Box::new(mapped), clock, waiter, until });
+            }
+            Err(error) => {
+                self.launch_failed(Failed { record, pidfd: None, error }, waiter);
+            }
+        }
+    }
+
+    /// The chain of a launch up to the point where its processes go on by themselves.
+    fn launch(&mut self, record: Record, hostname: String, disk: Disk, clock: &mut Clock) -> Result<Mapped> {
+        let id = record.id.clone();
+        let prepared = Prepared::record(&self.records, record, hostname, disk)?;
+        let listener = agent_listener(&self.instance, id.as_str())?;
+        clock.mark("record and socket");
+        let in_cgroup = prepared.limit(&self.groups)?;
+        clock.mark("cgroups");
+        let rooted = in_cgroup.root(&mut *self.roots)?;
+        clock.mark("disk and root");
+        let cloned = rooted.clone_child(&self.launcher, &listener)?;
+        clock.mark("network and clone");
+        let mapped = cloned.map()?;
+        clock.mark("id maps");
+        Ok(mapped)
+    }
+
+    /// Both processes of a launch executed their program, or one failed.
+    pub(super) fn launched(&mut self, slot: u32) {
+        let Some(sandbox) = self.table.take(slot) else { return };
+        let Sandbox::Launching { mapped, mut clock, waiter, .. } = sandbox else {
+            return self.table.insert(sandbox);
+        };
+        self.poll.remove(mapped.report());
+        clock.mark("setup to exec");
+        match mapped.finish(&self.records) {
+            Ok(running) => {
+                clock.mark("record again");
+                tracing::debug!(id = %running.record.id, "launched: {clock}");
+                let launch = running.record.launch;
+                let watched = self.watch_agent(&running.pidfd, slot);
+                self.table.insert(Sandbox::Running {
+                    record: running.record,
+                    pidfd: running.pidfd,
+                    turning: None,
+                });
+                if let Err(error) = watched {
+                    tracing::error!("the end of an agent will go unnoticed: {}", chain(&error));
+                }
+                self.answer(waiter, Reply::Created { launch });
+            }
+            Err(failed) => self.launch_failed(*failed, waiter),
+        }
+    }
+
+    pub(super) fn launch_failed(&mut self, failed: Failed, waiter: Waiter) {
+        tracing::error!(id = %failed.record.id, "{}", chain(&failed.error));
+        let reply = Reply::Refused { kind: failed.error.kind(), detail: chain(&failed.error) };
+        let fate = failed.record.phase.fate();
+        self.begin_end_of(failed.record, failed.pidfd, fate, vec![(waiter, reply)]);
+    }
+
+    pub(super) fn launch_too_late(&mut self, slot: u32) {
+        let Some(sandbox) = self.table.take(slot) else { return };
+        let Sandbox::Launching { mapped, waiter, .. } = sandbox else { return self.table.insert(sandbox) };
+        self.poll.remove(mapped.report());
+        self.launch_failed(mapped.abandon(), waiter);
+    }
+
+    /// The gateway checked all of this; who trusts a request because of its sender has one wall less.
+    fn check(&self, request: &CreateSandbox) -> std::result::Result<(), Refusal> {
+        if self.stop_by.is_some() {
+            return Err((RefusalKind::NoRoom(Scarce::Stopping), String::new()));
+        }
+        check_request(request).map_err(|what| (RefusalKind::Invalid, what))?;
+        if request.image.len() > MAX_IMAGE_NAME || self.roots.resolve(&request.image).is_none() {
+            return Err((RefusalKind::UnknownImage, String::new()));
+        }
+        Ok(())
+    }
+
+    /// A new disk must not be there yet, a kept one must.
+    fn check_disk(&self, request: &CreateSandbox) -> std::result::Result<(), Refusal> {
+        let there = self.roots.has_disk(&request.id).map_err(|error| {
+            let error = Error::Root(error);
+            (error.kind(), chain(&error))
+        })?;
+        match (request.disk, there) {
+            (Disk::New, false) | (Disk::Kept, true) => Ok(()),
+            (Disk::New, true) => Err((RefusalKind::Exists, "its disk".into())),
+            (Disk::Kept, false) => Err((RefusalKind::Unknown, "its disk".into())),
+        }
+    }
+}
+
+fn waits_for(ending: &Ending, disk: Disk) -> bool {
+    (ending.fate, disk) == (Fate::Keep, Disk::Kept) && ending.next.is_none()
+}
+
+/// The rules of a request that need no look at anything else.
+pub(crate) fn check_request(request: &CreateSandbox) -> std::result::Result<(), String> {
+    if let Err(bounds) = request.limits.check() {
+        return Err(format!("{} is not within {} and {}", bounds.field, bounds.least, bounds.most));
+    }
+    if request.launch == 0 {
+        return Err("launch".into());
+    }
+    if !is_hostname(&request.hostname) {
+        return Err("hostname".into());
+    }
+    Ok(())
+}
