@@ -2,6 +2,7 @@
 
 mod agents;
 mod commands;
+mod kept;
 mod restarts;
 mod stops;
 

@@ -23,6 +23,7 @@ pub mod programs;
 pub mod python;
 pub mod raw;
 pub mod residue;
+pub mod runtime;
 pub mod sandbox;
 pub mod server;
 pub mod sse;
@@ -35,6 +36,7 @@ pub mod websocket;
 
 pub use client::{Answer, Client};
 pub use eventually::{eventually, within};
+pub use runtime::RuntimeLink;
 pub use sandbox::{Run, Sandbox};
 pub use server::{Options, Server};
 pub use sse::{Event, Events};

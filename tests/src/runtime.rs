@@ -1,0 +1,76 @@
+//! Talks to the runtime of a server directly, as root may: what no route of the API can ask for, or not yet.
+
+use crate::eventually::eventually;
+use crate::server::Server;
+use bulkhead_protocol::runtime::{Call, MAX_PACKET, Message, RUNTIME_PROTOCOL, Reply, Request};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
+use nix::sys::time::TimeVal;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Seconds that a call may take.
+const PATIENCE: i64 = 30;
+
+/// A connection to the runtime's socket. One call at a time.
+#[derive(Debug)]
+pub struct RuntimeLink {
+    socket: OwnedFd,
+    seq: u64,
+}
+
+impl RuntimeLink {
+    /// Connects; a runtime that was just killed is waited for.
+    ///
+    /// # Panics
+    /// When no runtime answers.
+    #[must_use]
+    pub fn to(server: &Server) -> Self {
+        let path = server.instance().run.join("runtime.sock");
+        let address = UnixAddr::new(&path).expect("a short path");
+        let socket = eventually("the runtime accepts", || {
+            let flags = SockFlag::SOCK_CLOEXEC;
+            let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).expect("a socket");
+            connect(socket.as_raw_fd(), &address).map(|()| socket).map_err(|errno| errno.to_string())
+        });
+        let patience = nix::sys::socket::sockopt::ReceiveTimeout;
+        nix::sys::socket::setsockopt(&socket, patience, &TimeVal::new(PATIENCE, 0)).expect("an option");
+        let mut link = Self { socket, seq: 0 };
+        let hello = link.call(Call::Hello { protocol: RUNTIME_PROTOCOL });
+        assert_eq!(hello, Reply::Hello { protocol: RUNTIME_PROTOCOL });
+        link
+    }
+
+    /// Asks and waits for the answer; events on the way are passed over.
+    ///
+    /// # Panics
+    /// When the connection ends or nothing comes in time.
+    pub fn call(&mut self, call: Call) -> Reply {
+        self.send(call);
+        self.answer().expect("the runtime answers")
+    }
+
+    /// Asks only.
+    ///
+    /// # Panics
+    /// When the connection has ended.
+    pub fn send(&mut self, call: Call) {
+        self.seq += 1;
+        let packet = serde_json::to_vec(&Request { seq: self.seq, call }).expect("a call is JSON");
+        send(self.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).expect("the runtime reads");
+    }
+
+    /// The answer to the last call; `None` when the runtime is gone.
+    ///
+    /// # Panics
+    /// When what comes is no message of the protocol.
+    pub fn answer(&mut self) -> Option<Reply> {
+        let mut buffer = vec![0; MAX_PACKET];
+        loop {
+            let length =
+                recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).ok().filter(|n| *n > 0)?;
+            match serde_json::from_slice(&buffer[..length]).expect("a message") {
+                Message::Reply { seq, reply } if seq == self.seq => return Some(reply),
+                Message::Reply { .. } | Message::Event(_) => {}
+            }
+        }
+    }
+}
