@@ -47,6 +47,16 @@ impl Client {
         self.call("DELETE", &format!("/api/sandboxes/{sandbox}"), None, 200).map(drop)
     }
 
+    /// Sends a sandbox to another state: `sleep`, `wake`, `freeze`, `thaw`.
+    pub(crate) fn turn(&mut self, sandbox: &str, word: &str) -> Result<()> {
+        self.call("POST", &format!("/api/sandboxes/{sandbox}/{word}"), None, 200).map(drop)
+    }
+
+    /// Lists the newest sandboxes.
+    pub(crate) fn list(&mut self) -> Result<()> {
+        self.call("GET", "/api/sandboxes", None, 200).map(drop)
+    }
+
     /// Opens a session with a terminal and returns its id.
     pub(crate) fn session(&mut self, sandbox: &str) -> Result<String> {
         let path = format!("/api/sandboxes/{sandbox}/pty/sessions");

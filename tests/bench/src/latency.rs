@@ -1,4 +1,4 @@
-//! Paced latencies: `create` and `exec`, each beside its peers in the same rounds.
+//! Paced latencies: `create`, `exec` and `wake`, each beside its peers in the same rounds.
 
 use crate::client::Client;
 use crate::peers::{self, Peers};
@@ -40,7 +40,7 @@ pub(crate) fn create(instance: &Instance, rounds: usize) -> Result<Value> {
     let all = all?;
     let mut ratios = ratios(&all, "create", &["crun_fair", "crun_plain", "runc_fair", "runc_plain", "bwrap"]);
     ratios.extend(spread(&all, "create"));
-    Ok(report(&all, ratios))
+    Ok(report(instance, &all, ratios))
 }
 
 /// `exec true` over a kept connection in one sandbox, beside bare spawns.
@@ -52,7 +52,31 @@ pub(crate) fn exec(instance: &Instance, rounds: usize) -> Result<Value> {
     let all = all?;
     let mut ratios = ratios(&all, "exec_true", &["bash_true", "static_true"]);
     ratios.extend(spread(&all, "exec_true"));
-    Ok(report(&all, ratios))
+    Ok(report(instance, &all, ratios))
+}
+
+/// Sleep and wake of one sandbox, and the exec that wakes it by itself, beside a container that starts anew.
+pub(crate) fn wake(instance: &Instance, rounds: usize) -> Result<Value> {
+    let peers = Peers::start(&instance.directory().join("peers"))?;
+    let client = RefCell::new(instance.connect()?);
+    let sandbox = client.borrow_mut().create(1)?;
+    let to = |word: &str| timed(|| client.borrow_mut().turn(&sandbox, word));
+    let operations: Vec<Operation<'_>> = vec![
+        ("sleep", Box::new(|_| to("sleep"))),
+        ("wake", Box::new(|_| to("wake"))),
+        ("freeze", Box::new(|_| to("freeze"))),
+        ("thaw", Box::new(|_| to("thaw"))),
+        ("sleep_again", Box::new(|_| to("sleep"))),
+        ("exec_that_wakes", Box::new(|_| timed(|| client.borrow_mut().exec(&sandbox, "true")))),
+        ("crun_fair", Box::new(|round| peers.oci("crun", "fair", round))),
+    ];
+    let all = interleave(rounds, operations);
+    peers.clean()?;
+    client.borrow_mut().remove(&sandbox)?;
+    let all = all?;
+    let mut ratios = ratios(&all, "wake", &["crun_fair"]);
+    ratios.extend(spread(&all, "wake"));
+    Ok(report(instance, &all, ratios))
 }
 
 fn measure_exec(client: &mut Client, sandbox: &str, rounds: usize) -> Result<Vec<Series>> {
@@ -77,6 +101,6 @@ fn spread(all: &[Series], name: &str) -> Option<(String, Value)> {
     Some((format!("{name} p99/p50"), json!(crate::stats::round(ratio))))
 }
 
-fn report(all: &[Series], ratios: serde_json::Map<String, Value>) -> Value {
-    json!({ "pool": 0, "pace_ms": PACE.as_millis(), "ratios": ratios, "results": summaries(all) })
+fn report(instance: &Instance, all: &[Series], ratios: serde_json::Map<String, Value>) -> Value {
+    json!({ "pool": instance.pool(), "pace_ms": PACE.as_millis(), "ratios": ratios, "results": summaries(all) })
 }

@@ -5,6 +5,7 @@
 
 mod body;
 mod bundle;
+mod burst;
 mod checks;
 mod client;
 mod density;
@@ -26,12 +27,12 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The benchmarks, in the order in which they run when none is named.
-const NAMES: [&str; 6] = ["create", "exec", "throughput", "density", "stream", "pty"];
+const NAMES: [&str; 8] = ["create", "exec", "wake", "throughput", "density", "burst", "stream", "pty"];
 
 /// Measures the product beside its peers in the same run.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Benchmarks: create, exec, throughput, density, stream, pty; all without a name.
+    /// Benchmarks: create, exec, wake, throughput, density, burst, stream, pty; all without a name.
     names: Vec<String>,
     /// Rounds of a latency benchmark; each round measures every side once.
     #[arg(long, default_value_t = 100)]
@@ -42,6 +43,9 @@ struct Options {
     /// Sandboxes of the density benchmark.
     #[arg(long, default_value_t = 200)]
     sandboxes: usize,
+    /// Sandboxes that the product makes ahead.
+    #[arg(long, default_value_t = 0)]
+    pool: usize,
     /// MiB of each stream of the stream benchmark.
     #[arg(long, default_value_t = 1024)]
     mib: u64,
@@ -80,10 +84,12 @@ fn main() -> Result<()> {
 }
 
 fn run(name: &str, options: &Options) -> Result<Value> {
-    let instance = product::Instance::start(&options.program, &options.work.join(name))?;
+    let instance = product::Instance::start(&options.program, &options.work.join(name), options.pool)?;
     let figures = match name {
         "create" => latency::create(&instance, options.rounds),
         "exec" => latency::exec(&instance, options.rounds),
+        "wake" => latency::wake(&instance, options.rounds),
+        "burst" => burst::run(&instance),
         "throughput" => throughput::run(&instance, options.seconds),
         "stream" => stream::run(&instance, options.mib, options.streams),
         "pty" => pty::run(&instance, options.rounds),

@@ -1,4 +1,4 @@
-//! One instance of the product in directories of its own, without a pool.
+//! One instance of the product in directories of its own.
 
 use crate::client::Client;
 use anyhow::{Context, Result, ensure};
@@ -19,19 +19,20 @@ pub(crate) struct Instance {
     program: PathBuf,
     directory: PathBuf,
     port: u16,
+    pool: usize,
     key: String,
     serve: Child,
 }
 
 impl Instance {
-    /// Starts `serve` in a new directory and waits until it is healthy.
-    pub(crate) fn start(program: &Path, directory: &Path) -> Result<Self> {
+    /// Starts `serve` with a pool of so many in a new directory and waits until it is healthy.
+    pub(crate) fn start(program: &Path, directory: &Path, pool: usize) -> Result<Self> {
         fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = File::create(directory.join("log"))?;
         let serve = Command::new(program)
             .arg("serve")
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--pool", "0", "--state-dir"])
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--pool", &pool.to_string(), "--state-dir"])
             .arg(directory.join("state"))
             .arg("--run-dir")
             .arg(directory.join("run"))
@@ -41,7 +42,7 @@ impl Instance {
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
         let (program, directory) = (program.to_owned(), directory.to_owned());
-        let mut instance = Self { program, directory, port, key: String::new(), serve };
+        let mut instance = Self { program, directory, port, pool, key: String::new(), serve };
         if let Err(error) = instance.wait_until_healthy() {
             let log = fs::read_to_string(instance.directory.join("log")).unwrap_or_default();
             report(instance.stop());
@@ -63,6 +64,11 @@ impl Instance {
     /// The key of the default organisation.
     pub(crate) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Sandboxes that it makes ahead.
+    pub(crate) fn pool(&self) -> usize {
+        self.pool
     }
 
     /// The pid of `serve`, the parent of the other two.
