@@ -120,9 +120,9 @@ pub(crate) struct Flags {
     /// The agent's program [default: bulkhead-agent beside this one]
     #[arg(long)]
     pub(crate) agent: Option<PathBuf>,
-    /// Sandboxes prepared ahead; only 0 so far [default: 0]
+    /// Sandboxes made ahead, at most 256 [default: 0]
     #[arg(long)]
-    pub(crate) pool: Option<u32>,
+    pub(crate) pool: Option<usize>,
     /// Address and port of the metrics [default: none]
     #[arg(long)]
     pub(crate) metrics_listen: Option<SocketAddr>,
@@ -145,6 +145,7 @@ pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     pub(crate) run_dir: PathBuf,
     pub(crate) agent: PathBuf,
+    pub(crate) pool: usize,
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) on_stop: OnStop,
     pub(crate) gateway_uid: u32,
@@ -159,6 +160,8 @@ mod args_default {
     pub(super) const RUN_DIR: &str = "/run/bulkhead";
     pub(super) const AGENT: &str = "bulkhead-agent";
     pub(super) const GATEWAY_USER: &str = "bulkhead";
+    /// As many as a burst of creates may need; each costs what a sandbox costs.
+    pub(super) const MAX_POOL: usize = 256;
     pub(super) const GATEWAY_UID: u32 = 64_901;
 }
 
@@ -178,8 +181,8 @@ impl Flags {
             None => Flags::default(),
         };
         let pool = self.pool.or(file.pool).unwrap_or(0);
-        if pool != 0 {
-            bail!("pool: only 0 so far");
+        if pool > args_default::MAX_POOL {
+            bail!("pool: at most {}", args_default::MAX_POOL);
         }
         let or_default = |flag: &Option<PathBuf>, file: Option<PathBuf>, default: &str| {
             absolute(flag.clone().or(file).unwrap_or_else(|| default.into()))
@@ -193,6 +196,7 @@ impl Flags {
             state_dir: or_default(&self.state_dir, file.state_dir, args_default::STATE_DIR)?,
             run_dir: or_default(&self.run_dir, file.run_dir, args_default::RUN_DIR)?,
             agent,
+            pool,
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
             on_stop: self.on_stop.or(file.on_stop).unwrap_or(OnStop::Keep),
             gateway_uid: gateway_uid(self.gateway_user.as_deref().or(file.gateway_user.as_deref()))?,
@@ -242,8 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_refused_for_now() {
-        let flags = Flags { pool: Some(3), ..Flags::default() };
-        assert_eq!(flags.settings().unwrap_err().to_string(), "pool: only 0 so far");
+    fn a_pool_has_a_bound() {
+        let pool = |pool| Flags { pool: Some(pool), ..Flags::default() }.settings();
+        assert_eq!(pool(256).unwrap().pool, 256);
+        assert_eq!(pool(257).unwrap_err().to_string(), "pool: at most 256");
     }
 }

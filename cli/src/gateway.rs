@@ -24,6 +24,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         metrics_listen,
         state_dir: settings.state_dir,
         run_dir: settings.run_dir,
+        pool: settings.pool,
     };
     bulkhead_gateway::run(config).context("gateway")
 }

@@ -17,7 +17,7 @@ pub(crate) use commands::{
 pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, OnDisconnect, Truncated, Usage};
 pub(crate) use isolation::Isolation;
 pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};
-pub(crate) use sandbox::{CreateRequest, LimitsRequest, Port, Sandbox, instant, status};
+pub(crate) use sandbox::{CreateRequest, LimitsRequest, PatchRequest, Port, Sandbox, instant, status};
 pub(crate) use session::{SessionLine, SessionRequest, SessionResult, SessionStreamRequest};
 
 use serde::Serialize;

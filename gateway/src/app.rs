@@ -2,11 +2,13 @@
 
 use crate::agent_client::{AgentClient, Budget};
 use crate::auth::Keys;
+use crate::clock::Clock;
 use crate::input::BodyBudget;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::routes::system::Pulse;
 use crate::runtime_client::RuntimeClient;
+use crate::service::pool::Pool;
 use crate::service::session::Turns;
 use crate::store::Store;
 
@@ -18,6 +20,10 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) keys: Keys,
     pub(crate) registry: Registry,
+    pub(crate) clock: Clock,
+    pub(crate) pool: Pool,
+    /// Held while a tenant changes a sandbox.
+    pub(crate) patches: tokio::sync::Mutex<()>,
     pub(crate) runtime: RuntimeClient,
     pub(crate) agents: AgentClient,
     pub(crate) output: Budget,

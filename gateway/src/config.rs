@@ -12,6 +12,8 @@ pub struct Config {
     pub metrics_listen: Option<Endpoint>,
     /// The instance's state directory; `gateway/` in it is ours, and so is the file `api-key`.
     pub state_dir: PathBuf,
+    /// Sandboxes made ahead; more than 256 are 256.
+    pub pool: usize,
     /// The instance's run directory; `gateway/` in it is ours.
     pub run_dir: PathBuf,
 }

@@ -10,6 +10,7 @@ mod agent_client;
 mod api;
 mod app;
 mod auth;
+mod clock;
 mod config;
 mod dirs;
 mod endpoint;

@@ -113,8 +113,33 @@ pub(crate) const RECONNECT_MOST: Duration = Duration::from_secs(2);
 pub(crate) const DESTROY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before a failed destroy is tried again.
 pub(crate) const DESTROY_MOST: Duration = Duration::from_secs(60);
-/// An exec or a delete waits so long for a create that is under way.
-pub(crate) const CREATE_PATIENCE: Duration = Duration::from_secs(40);
+
+/// A request waits so long for a transition of its sandbox that somebody else drives.
+pub(crate) const TRANSITION_PATIENCE: Duration = Duration::from_secs(40);
+/// Times that a request wakes a sandbox which others put to sleep again before it gets in.
+pub(crate) const WAKES: u32 = 8;
+/// A sandbox with `autoSleep` rests after so long without use (contract §3.7).
+pub(crate) const AUTO_SLEEP: Duration = Duration::from_secs(60);
+/// Between two looks for what is idle or over: a TTL is kept to within 5 s.
+pub(crate) const SWEEP: Duration = Duration::from_secs(1);
+/// Idle sandboxes whose agents are being asked at once.
+pub(crate) const SWEEP_ASKS: usize = 16;
+/// How long an Idempotency-Key of a create is kept, in microseconds.
+pub(crate) const CREATE_KEY_US: i64 = 24 * 3600 * 1_000_000;
+/// Between two removals of older ones.
+pub(crate) const CREATE_KEY_SWEEP: Duration = Duration::from_secs(3600);
+/// Times that a create looks again whether another one with its key has failed.
+pub(crate) const CREATE_KEY_LOOKS: u32 = 8;
+/// Sandboxes made ahead, at most.
+pub(crate) const MAX_POOL: usize = 256;
+/// After a create the pool waits so long before it makes another: a burst of creates is served first.
+pub(crate) const POOL_PAUSE: Duration = Duration::from_millis(10);
+/// First pause after a sandbox could not be made ahead; it doubles.
+pub(crate) const POOL_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause after that.
+pub(crate) const POOL_MOST: Duration = Duration::from_secs(30);
+/// A closing gateway destroys what was made ahead within this time; the next start does the rest.
+pub(crate) const POOL_DRAIN: Duration = Duration::from_secs(2);
 
 /// Seconds an execution gets where the client says nothing (contract §4.1).
 pub(crate) const EXEC_DEFAULT_SECONDS: u64 = 30;
@@ -166,6 +191,10 @@ pub(crate) const MAX_PORTS: usize = 4;
 pub(crate) const CPU: std::ops::RangeInclusive<u64> = 1..=8;
 /// MiB that `mem` may ask for.
 pub(crate) const MEM: std::ops::RangeInclusive<u64> = 1024..=16_384;
+/// Seconds of `idleTimeoutSeconds`: less would put a sandbox to sleep between two calls of a slow client.
+pub(crate) const IDLE_TIMEOUT: std::ops::RangeInclusive<u64> = 5..=604_800;
+/// Seconds of `ttlSeconds`, up to a year.
+pub(crate) const TTL: std::ops::RangeInclusive<u64> = 1..=31_536_000;
 /// Rows of a page where the client says nothing.
 pub(crate) const PAGE_DEFAULT: u64 = 20;
 /// Rows of a page at most.

@@ -71,7 +71,9 @@ async fn dispatch(
         Endpoint::ListSandboxes
         | Endpoint::CreateSandbox
         | Endpoint::GetSandbox(_)
+        | Endpoint::PatchSandbox(_)
         | Endpoint::DeleteSandbox(_)
+        | Endpoint::Lifecycle(..)
         | Endpoint::Isolation(_)
         | Endpoint::Exec(_)
         | Endpoint::ExecStream(_)
@@ -96,6 +98,8 @@ async fn dispatch(
         Endpoint::ListSandboxes => sandboxes::list(&call),
         Endpoint::CreateSandbox => sandboxes::create(call).await,
         Endpoint::GetSandbox(id) => sandboxes::get(&call, id),
+        Endpoint::PatchSandbox(id) => sandboxes::patch(call, id).await,
+        Endpoint::Lifecycle(id, step) => sandboxes::lifecycle::answer(call, id, step).await,
         Endpoint::DeleteSandbox(id) => sandboxes::delete(&call, id).await,
         Endpoint::Isolation(id) => sandboxes::isolation(&call, id).await,
         Endpoint::Exec(id) => exec::exec(call, id).await,
@@ -137,6 +141,7 @@ fn method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "POST" => "POST",
+        "PATCH" => "PATCH",
         "DELETE" => "DELETE",
         _ => "other",
     }

@@ -3,77 +3,22 @@
 //!
 //! Must never hold its lock across an await, and never hand out a sandbox of another organisation.
 
+mod entry;
 mod machine;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod visit;
 
-pub(crate) use machine::{Event, Health, Refusal, State};
+pub(crate) use entry::Sandbox;
+pub(crate) use machine::{Birth, Event, Goal, Health, Motion, Obstacle, Refusal, Rest, Run, State};
+pub(crate) use standing::{Advance, Departure};
+pub(crate) use visit::Visit;
 
 use crate::limits;
-use crate::sandbox::Facts;
 use bulkhead_protocol::SandboxId;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-
-/// One sandbox: what never changes, and where it stands.
-#[derive(Debug)]
-pub(crate) struct Sandbox {
-    pub(crate) facts: Facts,
-    state: watch::Sender<State>,
-    streams: Arc<Semaphore>,
-    /// Room for input, counted in KiB.
-    input: Arc<Semaphore>,
-}
-
-impl Sandbox {
-    pub(crate) fn new(facts: Facts, state: State) -> Self {
-        Self {
-            facts,
-            state: watch::Sender::new(state),
-            streams: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
-            input: Arc::new(Semaphore::new(limits::SANDBOX_INPUT >> 10)),
-        }
-    }
-
-    pub(crate) fn state(&self) -> State {
-        *self.state.borrow()
-    }
-
-    /// The only way to change a state.
-    pub(crate) fn apply(&self, event: Event) -> Result<State, Refusal> {
-        let mut outcome = Err(Refusal::Stale);
-        self.state.send_if_modified(|state| {
-            outcome = state.after(event);
-            if let Ok(next) = outcome {
-                *state = next;
-            }
-            outcome.is_ok()
-        });
-        outcome
-    }
-
-    /// Waits until `wanted` holds.
-    pub(crate) async fn until(&self, wanted: impl FnMut(&State) -> bool) -> State {
-        let mut watch = self.state.subscribe();
-        match watch.wait_for(wanted).await {
-            Ok(state) => *state,
-            // The sender lives in `self`, so this cannot be; the last state is the true answer anyway.
-            Err(_) => self.state(),
-        }
-    }
-
-    /// A place for one connection to the agent, or `None` when all are taken.
-    pub(crate) fn stream(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.streams).try_acquire_owned().ok()
-    }
-
-    /// Room for so many bytes of input until the agent has taken them, or `None` when too much waits already.
-    pub(crate) fn input(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let room = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
-        Arc::clone(&self.input).try_acquire_many_owned(room).ok()
-    }
-}
 
 /// No more sandboxes fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +43,10 @@ impl Registry {
 
     pub(crate) fn remove(&self, id: &SandboxId) {
         self.sandboxes.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sandboxes.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The sandbox `id`, whoever owns it: for what the runtime says, never for a client.

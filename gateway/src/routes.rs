@@ -53,6 +53,7 @@ enum Resource<'a> {
     OpenApi,
     Sandboxes,
     Sandbox(&'a str),
+    Lifecycle(&'a str, Lifecycle),
     Isolation(&'a str),
     Exec(&'a str),
     ExecStream(&'a str),
@@ -63,6 +64,19 @@ enum Resource<'a> {
     PtySession(&'a str, &'a str),
     /// One of those with one method.
     PtyAction(&'a str, Pty<'a>),
+}
+
+/// A call that brings a sandbox somewhere; each has one method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifecycle {
+    Start,
+    Sleep,
+    Wake,
+    Stop,
+    Pause,
+    Resume,
+    Freeze,
+    Thaw,
 }
 
 /// A call about shell sessions.
@@ -106,7 +120,9 @@ pub(crate) enum Endpoint<'a> {
     ListSandboxes,
     CreateSandbox,
     GetSandbox(&'a str),
+    PatchSandbox(&'a str),
     DeleteSandbox(&'a str),
+    Lifecycle(&'a str, Lifecycle),
     Isolation(&'a str),
     Exec(&'a str),
     ExecStream(&'a str),
@@ -168,7 +184,16 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
 /// What a sandbox has.
 fn within_sandbox<'a>(id: &'a str, rest: &[&'a str]) -> Option<(&'static str, Resource<'a>)> {
     let command = |command| Resource::Command(id, command);
+    let lifecycle = |step| Resource::Lifecycle(id, step);
     Some(match rest {
+        ["start"] => ("/sandboxes/{id}/start", lifecycle(Lifecycle::Start)),
+        ["sleep"] => ("/sandboxes/{id}/sleep", lifecycle(Lifecycle::Sleep)),
+        ["wake"] => ("/sandboxes/{id}/wake", lifecycle(Lifecycle::Wake)),
+        ["stop"] => ("/sandboxes/{id}/stop", lifecycle(Lifecycle::Stop)),
+        ["pause"] => ("/sandboxes/{id}/pause", lifecycle(Lifecycle::Pause)),
+        ["resume"] => ("/sandboxes/{id}/resume", lifecycle(Lifecycle::Resume)),
+        ["freeze"] => ("/sandboxes/{id}/freeze", lifecycle(Lifecycle::Freeze)),
+        ["thaw"] => ("/sandboxes/{id}/thaw", lifecycle(Lifecycle::Thaw)),
         ["isolation"] => ("/sandboxes/{id}/isolation", Resource::Isolation(id)),
         ["exec"] => ("/sandboxes/{id}/exec", Resource::Exec(id)),
         ["exec-stream"] => ("/sandboxes/{id}/exec-stream", Resource::ExecStream(id)),
@@ -209,7 +234,10 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
         (Resource::Sandboxes, "GET") => Ok(Endpoint::ListSandboxes),
         (Resource::Sandboxes, "POST") => Ok(Endpoint::CreateSandbox),
         (Resource::Sandbox(id), "GET") => Ok(Endpoint::GetSandbox(id)),
+        (Resource::Sandbox(id), "PATCH") => Ok(Endpoint::PatchSandbox(id)),
         (Resource::Sandbox(id), "DELETE") => Ok(Endpoint::DeleteSandbox(id)),
+        (Resource::Lifecycle(id, step), "POST") => Ok(Endpoint::Lifecycle(id, step)),
+        (Resource::Lifecycle(..), _) => Err(Miss::Method("POST")),
         (Resource::Isolation(id), "GET") => Ok(Endpoint::Isolation(id)),
         (Resource::Exec(id), "POST") => Ok(Endpoint::Exec(id)),
         (Resource::ExecStream(id), "POST") => Ok(Endpoint::ExecStream(id)),
@@ -233,7 +261,7 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
             Err(Miss::Method("GET"))
         }
         (Resource::Sandboxes, _) => Err(Miss::Method("GET, POST")),
-        (Resource::Sandbox(_), _) => Err(Miss::Method("GET, DELETE")),
+        (Resource::Sandbox(_), _) => Err(Miss::Method("GET, PATCH, DELETE")),
         (Resource::Exec(_) | Resource::ExecStream(_) | Resource::Command(..), _) => Err(Miss::Method("POST")),
     }
 }

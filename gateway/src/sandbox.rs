@@ -1,6 +1,8 @@
 //! What the gateway knows about a sandbox that never changes. Domain types: they go to the store, never to a
 //! client (`api` has what clients see).
 
+use crate::clock::Deadline;
+use bulkhead_protocol::limits::{DEFAULT_DISK_BYTES, DEFAULT_OPEN_FILES, DEFAULT_PIDS, MIB};
 use bulkhead_protocol::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +30,26 @@ pub(crate) struct Settings {
     pub(crate) ports: Vec<Port>,
     pub(crate) region: Option<String>,
     pub(crate) auto_sleep: AutoSleep,
+    /// Seconds without use after which it sleeps, whatever `auto_sleep` says.
+    #[serde(default)]
+    pub(crate) idle_timeout_s: Option<u32>,
+    /// Seconds that it may exist.
+    #[serde(default)]
+    pub(crate) ttl_s: Option<u32>,
+    /// When these are over; set when it is made.
+    #[serde(default)]
+    pub(crate) expires: Option<Deadline>,
+}
+
+/// The ceilings of who asks for none: one processor and 1 GiB, as the SDKs say.
+pub(crate) fn usual_limits() -> Limits {
+    Limits {
+        memory_bytes: crate::limits::MEM.start() * MIB,
+        cpu_millis: 1000,
+        pids: DEFAULT_PIDS,
+        open_files: DEFAULT_OPEN_FILES,
+        disk_bytes: DEFAULT_DISK_BYTES,
+    }
 }
 
 /// Whether an idle sandbox may be put to sleep.

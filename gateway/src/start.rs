@@ -7,6 +7,7 @@ use crate::admin;
 use crate::agent_client::{AgentClient, Budget};
 use crate::app::App;
 use crate::auth::Keys;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirs::Directory;
 use crate::error::Error;
@@ -21,7 +22,9 @@ use crate::reply::{self, Reply, ReplyBody};
 use crate::routes::system::Pulse;
 use crate::runtime_client::{Notice, RuntimeClient};
 use crate::server::{Connections, Handler, Phase};
+use crate::service::pool::{self, Pool};
 use crate::service::session::Turns;
+use crate::service::sweep;
 use crate::store::Store;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -84,7 +87,10 @@ async fn until_signal(config: Config) -> Result<(), Error> {
     if tokio::time::timeout(limits::DRAIN, connections.drained()).await.is_err() {
         tracing::warn!("requests were cut");
     }
-    serving.abort();
+    // It ends by itself once the pool is drained.
+    if tokio::time::timeout(limits::POOL_DRAIN + LAST, &mut serving).await.is_err() {
+        serving.abort();
+    }
     Ok(())
 }
 
@@ -109,6 +115,7 @@ async fn serve(
     };
     tracing::info!(%address, "serving");
     let ((), (), metrics) = tokio::join!(accept_admin, accept_api, accept_metrics);
+    pool::drain(&app).await;
     metrics
 }
 
@@ -124,6 +131,9 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         node: String::from_utf8(node).map_err(|_| Error::Node)?,
         keys: Keys::new(pepper, store.keys().await?),
         registry: Registry::default(),
+        clock: Clock::new(),
+        pool: Pool::new(config.pool),
+        patches: tokio::sync::Mutex::default(),
         runtime,
         agents: AgentClient::new(Directory::open(&config.run_dir.join("gateway").join("agents"))?),
         output: Budget::default(),
@@ -133,13 +143,16 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         turns: Turns::default(),
         store,
     });
-    reconcile::load(&app, app.store.sandboxes().await?);
+    pool::clear(&app).await;
+    reconcile::load(&app, app.store.sandboxes().await?).await;
     let compared = tokio::time::timeout(limits::START_PATIENCE, reconcile::insist(Arc::clone(&app)));
     if compared.await.is_err() {
         tracing::warn!("serving before the runtime's list was read");
         tokio::spawn(reconcile::insist(Arc::clone(&app)));
     }
     tokio::spawn(reconcile::watch(Arc::clone(&app), notices));
+    tokio::spawn(sweep::sweep(Arc::clone(&app)));
+    tokio::spawn(pool::refill(Arc::clone(&app)));
     first::key(&app, &config.state_dir.join("api-key")).await?;
     Ok(app)
 }
@@ -184,7 +197,7 @@ struct Scrape {
 
 impl Handler for Scrape {
     async fn handle(&self, _request: Request<Incoming>) -> Reply {
-        let words = ["running", "error", "killed", "deleted"];
+        let words = ["running", "snapshotted", "error", "killed", "deleted"];
         let mut counts = words.map(|word| (word, 0));
         for sandbox in self.app.registry.all() {
             let word = crate::api::status(sandbox.state()).word();

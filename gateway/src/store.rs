@@ -3,11 +3,15 @@
 //!
 //! Must never be on the path of an exec, and no SQL stands outside `store/`.
 
+mod claims;
 mod keys;
 mod migrate;
+mod quarantine;
 mod sandboxes;
 mod settings;
+mod spares;
 
+pub(crate) use claims::{Claim, Claimed};
 pub(crate) use keys::{KeyRow, Owner};
 pub(crate) use sandboxes::{Row, Status};
 
@@ -56,8 +60,8 @@ pub enum StoreError {
     /// Settings of a sandbox that do not become text.
     #[error("encode the settings of a sandbox")]
     Encode(#[source] serde_json::Error),
-    /// An organisation of this name exists.
-    #[error("an organisation of this name exists")]
+    /// An organisation of this name, or a sandbox of this id, exists.
+    #[error("it exists")]
     Exists,
     /// No such organisation or key.
     #[error("no such {0}")]

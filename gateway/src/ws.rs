@@ -21,6 +21,8 @@ impl Farewell {
     pub(crate) const OVER: Self = Self { code: 1000, reason: "the shell has ended" };
     /// The sandbox is deleted, dead, or no longer ours to reach.
     pub(crate) const GONE: Self = Self { code: 1001, reason: "the sandbox is gone" };
+    /// The sandbox was put to sleep; its shell with it.
+    pub(crate) const SLEPT: Self = Self { code: 1001, reason: "the sandbox was put to sleep" };
     /// The gateway closes.
     pub(crate) const CLOSING: Self = Self { code: 1001, reason: "the server is closing" };
     /// The client broke the protocol.

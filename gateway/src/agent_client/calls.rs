@@ -7,7 +7,7 @@ use super::{AgentClient, AgentError, FrameStream, Frames, json, within};
 use crate::limits;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::agent::{
-    EXECUTIONS_PATH, Executions, InputTaken, Killed, MAX_JSON, SignalRequest, Started,
+    EXECUTIONS_PATH, Executions, InputTaken, Killed, MAX_JSON, NAME_PATH, Name, SignalRequest, Started,
 };
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -147,6 +147,12 @@ impl AgentClient {
     ) -> Result<InputTaken, AgentError> {
         let path = format!("{}{query}", path(handle, "stdin"));
         self.unary(id, Order { patience: limits::AGENT_INPUT, ..Order::post(&path, bytes) }).await
+    }
+
+    /// Tells the agent of a sandbox that was made ahead the name that it has got.
+    pub(crate) async fn name(&self, id: &SandboxId, hostname: String) -> Result<(), AgentError> {
+        let IgnoredAny = self.post(id, NAME_PATH, &Name { hostname }).await?;
+        Ok(())
     }
 
     /// Executions that run or ended lately.

@@ -47,6 +47,11 @@ impl FrameStream {
         }
     }
 
+    /// Begins to count the silence anew.
+    pub(crate) fn forgive(&mut self) {
+        self.silence.as_mut().reset(Instant::now() + limits::AGENT_SILENCE);
+    }
+
     /// [`Self::poll_more`] as a future. Cancel-safe.
     pub(crate) async fn more(&mut self) -> Result<(), AgentError> {
         poll_fn(|cx| self.poll_more(cx)).await

@@ -18,7 +18,16 @@ use utoipa::{Modify, OpenApi};
         sandboxes::create,
         sandboxes::list,
         sandboxes::get,
+        sandboxes::patch,
         sandboxes::delete,
+        sandboxes::lifecycle::start,
+        sandboxes::lifecycle::sleep,
+        sandboxes::lifecycle::wake,
+        sandboxes::lifecycle::stop,
+        sandboxes::lifecycle::pause,
+        sandboxes::lifecycle::resume,
+        sandboxes::lifecycle::freeze,
+        sandboxes::lifecycle::thaw,
         sandboxes::isolation,
         exec::exec,
         exec::stream,
@@ -54,7 +63,9 @@ impl Modify for Shared {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         refusals::define(document.components.get_or_insert_default());
         for item in document.paths.paths.values_mut() {
-            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+            for operation in
+                [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
+            {
                 for response in operation.responses.responses.values_mut() {
                     if let RefOr::T(response) = response
                         && response.description.is_empty()

@@ -77,8 +77,8 @@ group! {
     Owned = NOT_FOUND
 }
 group! {
-    /// A route that asks the agent of a sandbox.
-    Reached = NOT_FOUND CONFLICT TOO_MANY_REQUESTS BAD_GATEWAY GATEWAY_TIMEOUT
+    /// A route that asks the agent of a sandbox, which may have to be woken.
+    Reached = NOT_FOUND CONFLICT TOO_MANY_REQUESTS BAD_GATEWAY SERVICE_UNAVAILABLE GATEWAY_TIMEOUT
 }
 group! {
     /// A route that needs a running sandbox.

@@ -1,6 +1,6 @@
 //! The sandbox object and the request that makes one.
 
-use crate::registry::{self, Health, State};
+use crate::registry::{self, Health, Run, State};
 use crate::sandbox::{AutoSleep, PortProtocol};
 use bulkhead_protocol::limits::MIB;
 use serde::Serialize;
@@ -31,6 +31,18 @@ pub(crate) struct Sandbox {
     created_by: String,
     org_id: String,
     auto_sleep: bool,
+    /// Seconds without use after which it sleeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    idle_timeout_seconds: Option<u32>,
+    /// Seconds that it may exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    ttl_seconds: Option<u32>,
+    /// When it is deleted, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     region: Option<String>,
@@ -45,6 +57,7 @@ pub(crate) struct Sandbox {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Running,
+    Snapshotted,
     Error,
     Killed,
     Deleted,
@@ -54,6 +67,7 @@ impl Status {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Snapshotted => "snapshotted",
             Self::Error => "error",
             Self::Killed => "killed",
             Self::Deleted => "deleted",
@@ -64,9 +78,15 @@ impl Status {
 /// The public word of a state.
 pub(crate) fn status(state: State) -> Status {
     match state {
-        State::Creating { .. } | State::Running { health: Health::Sound, .. } => Status::Running,
-        State::Running { health: Health::Faulty, .. } | State::Failed => Status::Error,
-        State::Killed => Status::Killed,
+        State::Creating(_)
+        | State::Running(Run { health: Health::Sound, .. })
+        | State::Sleeping { .. }
+        | State::Freezing(_) => Status::Running,
+        State::Asleep { .. } | State::Waking { .. } | State::Frozen(_) | State::Thawing(_) => {
+            Status::Snapshotted
+        }
+        State::Running(Run { health: Health::Faulty, .. }) | State::Failed { .. } => Status::Error,
+        State::Killed { .. } => Status::Killed,
         State::Deleting => Status::Deleted,
     }
 }
@@ -115,7 +135,10 @@ impl From<&registry::Sandbox> for Sandbox {
             created_at: instant(facts.created_us),
             created_by: facts.created_by.clone(),
             org_id: facts.org.clone(),
-            auto_sleep: settings.auto_sleep == AutoSleep::On,
+            auto_sleep: sandbox.auto_sleep() == AutoSleep::On,
+            idle_timeout_seconds: settings.idle_timeout_s,
+            ttl_seconds: settings.ttl_s,
+            expires_at: settings.expires.as_ref().map(|end| instant(end.wall_us)),
             region: settings.region.clone(),
             publish_ports: ports.iter().map(|port| port.number).collect(),
             ports: ports.iter().map(|port| Port { protocol: port.protocol, port: port.number }).collect(),
@@ -165,8 +188,15 @@ pub(crate) struct CreateRequest {
     pub(crate) sync: Option<bool>,
     /// Set for everything that runs in it.
     pub(crate) env_vars: Option<BTreeMap<String, String>>,
+    /// Whether it rests after 60 s without use: it sleeps, or stands still where something runs in it.
     #[schema(default = false)]
     pub(crate) auto_sleep: Option<bool>,
+    /// Seconds without use after which it rests, in place of those 60 and whatever `autoSleep` says.
+    #[schema(minimum = 5, maximum = 604_800)]
+    pub(crate) idle_timeout_seconds: Option<u32>,
+    /// Seconds after which it is deleted.
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    pub(crate) ttl_seconds: Option<u32>,
     #[schema(max_length = 64)]
     pub(crate) region: Option<String>,
     /// At most 5 pairs.
@@ -178,6 +208,14 @@ pub(crate) struct CreateRequest {
     #[schema(max_items = 4)]
     pub(crate) ports: Option<Vec<Port>>,
     pub(crate) limits: Option<LimitsRequest>,
+}
+
+/// What to change.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct PatchRequest {
+    auto_sleep: bool,
 }
 
 /// Ceilings beside and beyond `cpu` and `mem`.

@@ -1,10 +1,12 @@
-//! The state machine against random histories.
+//! The registry: who finds what, how many may use it, and that rest and use exclude each other.
+
+mod model;
 
 use super::*;
-use crate::sandbox::{AutoSleep, Settings};
+use crate::sandbox::{AutoSleep, Facts, Settings};
 use bulkhead_protocol::Limits;
-use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 fn facts(org: &str) -> Facts {
     let limits =
@@ -23,76 +25,22 @@ fn facts(org: &str) -> Facts {
             ports: Vec::new(),
             region: None,
             auto_sleep: AutoSleep::Off,
+            idle_timeout_s: None,
+            ttl_s: None,
+            expires: None,
         },
     }
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        (1u32..4).prop_map(|launch| Event::Launched { launch }),
-        Just(Event::LaunchFailed),
-        (1u32..4).prop_map(|launch| Event::Died { launch }),
-        Just(Event::Missing),
-        Just(Event::Faulted),
-        Just(Event::Delete),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn no_history_breaks_an_invariant(events in prop::collection::vec(event(), 0..40)) {
-        let sandbox = Sandbox::new(facts("o"), State::NEW);
-        let mut launch = 0;
-        let mut deletes = 0;
-        for event in events {
-            let before = sandbox.state();
-            let outcome = sandbox.apply(event);
-            let after = sandbox.state();
-            match outcome {
-                Ok(state) => {
-                    prop_assert_eq!(state, after);
-                    prop_assert_ne!(before, after, "an accepted event changes something");
-                }
-                Err(_) => prop_assert_eq!(before, after, "a refused event changes nothing"),
-            }
-            if before == State::Deleting {
-                prop_assert_eq!(outcome, Err(Refusal::Deleting));
-            }
-            prop_assert!(!after.is_creating() || before.is_creating(), "nothing returns to creating");
-            if let State::Running { launch: now, .. } = after {
-                prop_assert!(now >= launch, "launches only rise");
-                launch = now;
-            }
-            if event == Event::Delete && outcome.is_ok() {
-                deletes += 1;
-            }
-        }
-        prop_assert!(deletes <= 1, "one delete wins");
-    }
-}
-
-#[test]
-fn a_death_of_an_earlier_launch_is_no_news() {
-    let state = State::Running { launch: 3, health: Health::Sound };
-    assert_eq!(state.after(Event::Died { launch: 2 }), Err(Refusal::Stale));
-    assert_eq!(state.after(Event::Died { launch: 3 }), Ok(State::Killed));
-}
-
-#[test]
-fn a_death_that_overtakes_the_birth_is_not_forgotten() {
-    let state = State::NEW.after(Event::Died { launch: 1 }).unwrap();
-    assert_eq!(state.after(Event::Launched { launch: 1 }), Ok(State::Killed));
-    assert_eq!(
-        state.after(Event::Launched { launch: 2 }),
-        Ok(State::Running { launch: 2, health: Health::Sound })
-    );
+fn running() -> Arc<Sandbox> {
+    Arc::new(Sandbox::new(facts("o"), State::Running(Run::sound(1))))
 }
 
 #[test]
 fn another_organisation_and_a_dying_sandbox_do_not_resolve() {
     let registry = Registry::default();
     let id = facts("o").id;
-    let sandbox = registry.insert(Sandbox::new(facts("o"), State::Killed)).unwrap();
+    let sandbox = registry.insert(Sandbox::new(facts("o"), State::Killed { launch: 1 })).unwrap();
     assert!(registry.resolve("o", &id).is_some());
     assert!(registry.resolve("p", &id).is_none());
     sandbox.apply(Event::Delete).unwrap();
@@ -108,4 +56,55 @@ fn one_sandbox_has_so_many_connections_and_no_more() {
     assert!(sandbox.stream().is_none());
     held.pop();
     assert!(sandbox.stream().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_rests_while_somebody_visits() {
+    let sandbox = running();
+    let minute = Duration::from_secs(60);
+    let visit = Visit::begin(&sandbox).unwrap();
+    let second = visit.again();
+    tokio::time::advance(minute * 2).await;
+    assert_eq!(sandbox.advance_if_idle(Goal::Asleep, minute), None);
+    drop(visit);
+    assert_eq!(sandbox.idle(), None, "the second is still there");
+    drop(second);
+    assert_eq!(sandbox.advance_if_idle(Goal::Asleep, minute), None, "the time counts from its end");
+    tokio::time::advance(minute).await;
+    let asleep = Advance::Begun(State::Sleeping { launch: 1 });
+    assert_eq!(sandbox.advance_if_idle(Goal::Asleep, minute), Some(asleep));
+    assert!(Visit::begin(&sandbox).is_none(), "who comes later waits");
+}
+
+#[tokio::test]
+async fn a_visit_ends_with_its_launch_also_when_the_next_runs_already() {
+    let sandbox = running();
+    let visit = Visit::begin(&sandbox).unwrap();
+    let over = visit.over();
+    for event in [
+        Event::Freeze,
+        Event::Froze { launch: 1 },
+        Event::Sleep,
+        Event::Stopped { launch: 1 },
+        Event::Wake,
+        Event::Launched { launch: 2 },
+    ] {
+        sandbox.apply(event).unwrap();
+    }
+    assert_eq!(over.await, Departure::Slept);
+    let visit = Visit::begin(&sandbox).unwrap();
+    sandbox.apply(Event::Died { launch: 2 }).unwrap();
+    assert_eq!(visit.over().await, Departure::Died);
+}
+
+#[test]
+fn news_of_an_older_snapshot_change_nothing() {
+    let sandbox = running();
+    let (_, version) = sandbox.snapshot();
+    for event in [Event::Freeze, Event::Froze { launch: 1 }] {
+        sandbox.apply(event).unwrap();
+    }
+    let moving = Event::Seen { launch: 1, motion: Motion::Moving };
+    assert_eq!(sandbox.apply_since(version, moving), Err(Refusal::Stale));
+    assert_eq!(sandbox.state(), State::Frozen(Run::sound(1)));
 }

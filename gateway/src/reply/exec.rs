@@ -175,7 +175,9 @@ pub(crate) fn ending(finish: Finish) -> (u8, End) {
         Finish::Told(agent::End::Exited { code }) => (code, Some(code), None),
         Finish::Told(agent::End::Signaled { signal }) => (128_u8.saturating_add(signal), None, Some(signal)),
         Finish::Told(agent::End::Timeout) => (124, None, None),
-        Finish::Told(agent::End::Oom | agent::End::Killed) | Finish::Gone => (137, None, None),
+        Finish::Told(agent::End::Oom | agent::End::Killed) | Finish::Slept | Finish::Gone => {
+            (137, None, None)
+        }
     };
     (exit_code, End { kind: word(finish), code, signal })
 }

@@ -16,8 +16,9 @@ use crate::input::{Fields, read};
 use crate::limits;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::service::exec::Finish;
+use crate::service::life::ready;
 use crate::service::live::Ending;
-use crate::service::{commands as service, exec, live};
+use crate::service::{commands as service, live};
 use bulkhead_protocol::agent::{ExecutionStatus, Hold, Stdin, Stdio};
 use hyper::StatusCode;
 
@@ -55,7 +56,8 @@ pub(crate) async fn run(call: Call, id: &str) -> ApiResult<Reply> {
     let command = request.command.clone();
     let manner = Manner { hold: Hold::Detached, stdin: stdin(request.stdin), key };
     let job = program::job(request, &sandbox.facts.settings.env, manner)?;
-    let pid = service::start(&app, &sandbox, job).await?;
+    let visit = ready(&app, &sandbox).await?;
+    let pid = service::start(&app, &visit, job).await?;
     Ok(reply::json(StatusCode::OK, &Started { success: true, pid, command }))
 }
 
@@ -70,7 +72,8 @@ pub(crate) async fn run(call: Call, id: &str) -> ApiResult<Reply> {
 )]
 pub(crate) async fn list(call: Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
-    let running = service::running(&call.app, &sandbox).await?;
+    let visit = ready(&call.app, &sandbox).await?;
+    let running = service::running(&call.app, &visit).await?;
     let processes = running.into_iter().map(process).collect();
     Ok(reply::json(StatusCode::OK, &Commands { success: true, processes }))
 }
@@ -95,7 +98,8 @@ pub(crate) async fn kill(call: Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     let Call { app, body, .. } = call;
     let PidRequest { pid } = pid::read(body, &app).await?;
-    let killed = service::kill(&app, &sandbox, pid).await?.processes;
+    let visit = ready(&app, &sandbox).await?;
+    let killed = service::kill(&app, &visit, pid).await?.processes;
     let message = if killed == 0 { "the command had ended" } else { "the command was killed" };
     Ok(reply::json(StatusCode::OK, &Killed { success: true, message, killed, confirmed: "cgroup-empty" }))
 }
@@ -122,8 +126,8 @@ pub(crate) async fn attach(call: Call, id: &str) -> ApiResult<Reply> {
     let encoding = encoding(&query)?;
     let otherwise = pid::offset(&query, &headers)?;
     let AttachRequest { pid, from } = pid::read_attach(body, &app).await?;
-    exec::ready(&sandbox).await?;
-    let live = live::follow(app, sandbox, pid, from.or(otherwise).unwrap_or(0)).await?;
+    let visit = ready(&app, &sandbox).await?;
+    let live = live::follow(app, visit, pid, from.or(otherwise).unwrap_or(0)).await?;
     Ok(reply::events(live, pid, encoding))
 }
 
@@ -140,8 +144,8 @@ pub(crate) async fn wait(call: Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     let Call { app, body, .. } = call;
     let PidRequest { pid } = pid::read(body, &app).await?;
-    exec::ready(&sandbox).await?;
-    let live = live::end(app, sandbox, pid).await?;
+    let visit = ready(&app, &sandbox).await?;
+    let live = live::end(app, visit, pid).await?;
     let mut work = Box::pin(live.finish());
     match tokio::time::timeout(limits::EXEC_HEADERS, &mut work).await {
         Ok(ending) => Ok(reply::json(StatusCode::OK, &waited(ending))),
@@ -153,5 +157,5 @@ pub(crate) async fn wait(call: Call, id: &str) -> ApiResult<Reply> {
 }
 
 fn waited(ending: Ending) -> Waited {
-    Waited { success: ending.finish != Finish::Gone, exit: reply::exit(ending) }
+    Waited { success: matches!(ending.finish, Finish::Told(_)), exit: reply::exit(ending) }
 }

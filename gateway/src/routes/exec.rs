@@ -6,13 +6,12 @@ use crate::api::{Envelope, ExecData, ExecRequest, OnDisconnect, Started, StreamE
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields, Switch};
 use crate::limits;
-use crate::registry::Sandbox;
 use crate::reply::{self, Pieces, Reply, ReplyBody};
+use crate::service::life::ready;
 use crate::service::{commands, exec as service, live};
 use crate::sse::Encoding;
 use bulkhead_protocol::agent::{Hold, Stdin};
 use hyper::StatusCode;
-use std::sync::Arc;
 
 /// Runs a command and waits for its end. Any exit status is a success.
 #[utoipa::path(
@@ -39,13 +38,14 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
         let command = request.command.clone();
         let stdin = stdin(request.stdin);
         let job = program::job(request, env, Manner { hold: Hold::Detached, stdin, key })?;
-        let pid = commands::start(&app, &sandbox, job).await?;
+        let visit = ready(&app, &sandbox).await?;
+        let pid = commands::start(&app, &visit, job).await?;
         let started = Started { success: true, pid, command };
         return Ok(reply::json(StatusCode::OK, &Envelope::new("ok", started)));
     }
     let job = program::job(request, env, Manner { hold: Hold::Attached, stdin: Stdin::Null, key })?;
-    service::ready(&sandbox).await?;
-    let mut work = Box::pin(service::run(app, Arc::clone(&sandbox), job));
+    let visit = ready(&app, &sandbox).await?;
+    let mut work = Box::pin(service::run(app, visit, job));
     match tokio::time::timeout(limits::EXEC_HEADERS, &mut work).await {
         Ok(Ok(outcome)) => Ok(Pieces::new(outcome).reply()),
         Ok(Err(failure)) => Err(failure.error),
@@ -98,13 +98,12 @@ pub(crate) async fn stream(call: Call, id: &str) -> ApiResult<Reply> {
     };
     let manner = Manner { hold, stdin: stdin(request.stdin), key: None };
     let job = program::job(request, &sandbox.facts.settings.env, manner)?;
-    service::ready(&sandbox).await?;
-    let sandbox: Arc<Sandbox> = sandbox;
+    let visit = ready(&app, &sandbox).await?;
     let (live, handle) = match hold {
-        Hold::Attached => live::attached(app, sandbox, job).await?,
+        Hold::Attached => live::attached(app, visit, job).await?,
         Hold::Detached => {
-            let handle = commands::start(&app, &sandbox, job).await?;
-            (live::follow(app, sandbox, handle, 0).await?, handle)
+            let handle = commands::start(&app, &visit, job).await?;
+            (live::follow(app, visit, handle, 0).await?, handle)
         }
     };
     Ok(reply::events(live, handle, encoding))

@@ -4,7 +4,7 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use key::Key;
+pub(crate) use key::{Key, text as key_text};
 
 use super::sandboxes::env;
 use crate::api::{ExecRequest, OnDisconnect};

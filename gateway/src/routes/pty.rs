@@ -12,7 +12,7 @@ use crate::input::{self, Fields};
 use crate::limits;
 use crate::reply::{self, JSON, Reply, ReplyBody};
 use crate::routes::{Pty, program};
-use crate::service::exec::ready;
+use crate::service::life::ready;
 use crate::service::pty::{self as service, buffer, session_id};
 use crate::store::now_us;
 use bulkhead_protocol::agent::{ExecutionSpec, ExecutionStatus, Hold, Program, Size, Stdio};
@@ -54,9 +54,9 @@ pub(crate) async fn create(call: Call, id: &str) -> ApiResult<Reply> {
         rows: side(&mut fields, "rows", &limits::ROWS)?.unwrap_or(limits::ROWS_DEFAULT),
     };
     let user = fields.text("user")?.map(program::user).transpose()?;
-    ready(&sandbox).await?;
+    let visit = ready(&call.app, &sandbox).await?;
     let spec = shell(&sandbox.facts.settings.env, size, Hold::Detached);
-    let handle = service::create(&call.app, &sandbox, &ExecutionSpec { user, ..spec }).await?;
+    let handle = service::create(&call.app, &visit, &ExecutionSpec { user, ..spec }).await?;
     let data = PtyCreated { session_id: session_id(handle), created_at: instant(now_us()) };
     Ok(reply::json(StatusCode::OK, &Envelope::new("PTY session created", data)))
 }
@@ -92,8 +92,8 @@ pub(crate) fn side(
 )]
 pub(crate) async fn list(call: &Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
-    ready(&sandbox).await?;
-    let sessions = service::list(&call.app, &sandbox).await?.iter().map(row).collect();
+    let visit = ready(&call.app, &sandbox).await?;
+    let sessions = service::list(&call.app, &visit).await?.iter().map(row).collect();
     Ok(reply::json(StatusCode::OK, &Envelope::new("PTY sessions", PtySessions { sessions })))
 }
 
@@ -118,8 +118,8 @@ fn row(status: &ExecutionStatus) -> PtySession {
 )]
 pub(crate) async fn delete(call: &Call, id: &str, sid: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
-    ready(&sandbox).await?;
-    service::delete(&call.app, &sandbox, sid).await?;
+    let visit = ready(&call.app, &sandbox).await?;
+    service::delete(&call.app, &visit, sid).await?;
     Ok(done("PTY session deleted"))
 }
 
@@ -152,8 +152,8 @@ pub(crate) async fn execute(call: Call, id: &str, sid: &str) -> ApiResult<Reply>
     if !line.ends_with('\n') {
         line.push('\n');
     }
-    ready(&sandbox).await?;
-    service::type_text(&call.app, &sandbox, sid, &line).await?;
+    let visit = ready(&call.app, &sandbox).await?;
+    service::type_text(&call.app, &visit, sid, &line).await?;
     Ok(done("Command sent"))
 }
 
@@ -168,8 +168,8 @@ pub(crate) async fn execute(call: Call, id: &str, sid: &str) -> ApiResult<Reply>
 )]
 pub(crate) async fn buffer(call: &Call, id: &str, sid: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
-    ready(&sandbox).await?;
-    let buffer::Buffer { text, place } = buffer::read(&call.app, &sandbox, sid).await?;
+    let visit = ready(&call.app, &sandbox).await?;
+    let buffer::Buffer { text, place } = buffer::read(&call.app, &visit, sid).await?;
     let json = serde_json::to_vec(&Envelope::new("PTY buffer", PtyBuffer { output: text }));
     let json = Placed { bytes: json.map_err(ApiError::internal)?, _place: place };
     Ok(reply::with(StatusCode::OK, JSON, ReplyBody::Whole(Bytes::from_owner(json))))
@@ -207,8 +207,8 @@ pub(crate) async fn resize(call: Call, id: &str, sid: &str) -> ApiResult<Reply> 
         cols: cols.ok_or_else(|| fields.refuse("cols", "is required"))?,
         rows: rows.ok_or_else(|| fields.refuse("rows", "is required"))?,
     };
-    ready(&sandbox).await?;
-    service::resize(&call.app, &sandbox, sid, size).await?;
+    let visit = ready(&call.app, &sandbox).await?;
+    service::resize(&call.app, &visit, sid, size).await?;
     Ok(done("PTY session resized"))
 }
 

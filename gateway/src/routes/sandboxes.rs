@@ -2,35 +2,42 @@
 
 pub(crate) mod env;
 mod labels;
+pub(crate) mod lifecycle;
 mod list;
 mod order;
 mod parse;
 
 use super::Call;
-use crate::api::{CreateRequest, Done, Envelope, Isolation, Meta, Page, Sandbox, refusals};
+use super::program::key_text;
+use crate::api::{CreateRequest, Done, Envelope, Isolation, Meta, Page, PatchRequest, Sandbox, refusals};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields};
 use crate::reply::{self, Reply};
-use crate::service::{create as creation, destroy, isolation as walls};
+use crate::sandbox::AutoSleep;
+use crate::service::{create as creation, destroy, isolation as walls, patch as changes};
 use hyper::StatusCode;
 use list::Filter;
 
 /// Makes a sandbox.
 #[utoipa::path(
     post, path = "/sandboxes", operation_id = "createSandbox", tag = "sandboxes",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same request with the same key is answered with the same sandbox, for 24 hours.", min_length = 1, max_length = 255)),
     request_body = CreateRequest,
     responses(
         (status = 201, body = Envelope<Sandbox>),
-        refusals::Keyed, refusals::Bodied, refusals::Ruled, refusals::Guarded
+        refusals::Keyed, refusals::Bodied, refusals::Ruled, refusals::Guarded, refusals::Living
     )
 )]
 pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
-    let Call { app, principal, body, .. } = call;
+    let Call { app, principal, body, headers, .. } = call;
+    let key = key_text(&headers)?;
     let body = input::read(body, &app.bodies).await?;
     let request = parse::create(Fields::of_body(&body)?)?;
     drop(body);
     order::check_owner(&app.store, &principal, &request).await?;
-    let sandbox = creation::create(&app, principal, order::check(request)?).await?;
+    let order = order::check(request)?;
+    let claim = key.map(|key| creation::claim(key, &order)).transpose()?;
+    let sandbox = creation::create(&app, principal, order, claim).await?;
     Ok(reply::json(StatusCode::CREATED, &Envelope::new("sandbox created", Sandbox::from(&*sandbox))))
 }
 
@@ -74,6 +81,40 @@ pub(crate) fn list(call: &Call) -> ApiResult<Reply> {
 pub(crate) fn get(call: &Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Sandbox::from(&*sandbox))))
+}
+
+/// Changes a sandbox. It is not woken.
+#[utoipa::path(
+    patch, path = "/sandboxes/{id}", operation_id = "updateSandbox", tag = "sandboxes",
+    params(("id" = String, Path)),
+    request_body = PatchRequest,
+    responses(
+        (status = 200, body = Envelope<Sandbox>),
+        refusals::Keyed, refusals::Bodied, refusals::Owned
+    )
+)]
+pub(crate) async fn patch(call: Call, id: &str) -> ApiResult<Reply> {
+    let sandbox = call.sandbox(id)?;
+    let body = input::read(call.body, &call.app.bodies).await?;
+    let mut fields = Fields::of_body(&body)?;
+    let Some(wanted) = fields.take("autoSleep") else {
+        // Another field first: what it is called helps more than what is missing.
+        let name = fields.left().filter(|name| name != "autoSleep");
+        return Err(match name {
+            Some(name) => refuse(&name, "cannot be changed"),
+            None => refuse("autoSleep", "is required"),
+        });
+    };
+    let wanted = match wanted.as_bool() {
+        Some(true) => AutoSleep::On,
+        Some(false) => AutoSleep::Off,
+        None => return Err(refuse("autoSleep", "must be true or false")),
+    };
+    if let Some(name) = fields.left() {
+        return Err(refuse(&name, "cannot be changed"));
+    }
+    changes::auto_sleep(&call.app, &sandbox, wanted).await?;
+    Ok(reply::json(StatusCode::OK, &Envelope::new("sandbox updated", Sandbox::from(&*sandbox))))
 }
 
 /// Says what is in force for a running sandbox, item by item: what must be, what is, and whether that holds. Read back

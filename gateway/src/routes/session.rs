@@ -8,13 +8,12 @@ use crate::limits;
 use crate::reply::{self, Lines, Reply, ReplyBody};
 use crate::routes::Session;
 use crate::routes::pty::side;
-use crate::service::exec::ready;
+use crate::service::life::ready;
 use crate::service::session::{self as service, Word};
 use bulkhead_protocol::agent::MAX_SCRIPT;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
@@ -54,17 +53,17 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
             let shell = shell(&mut fields)?;
             let size = size(&mut fields)?.unwrap_or((limits::COLS_DEFAULT, limits::ROWS_DEFAULT));
             let script = service::script(name, &shell, size);
-            ready(&sandbox).await?;
-            if !service::is_program(&app, &sandbox, &shell).await? {
+            let visit = ready(&app, &sandbox).await?;
+            if !service::is_program(&app, &visit, &shell).await? {
                 return Err(ApiError::field("shell", "there is no such program"));
             }
-            service::create(&app, &sandbox, name, script).await?;
+            service::create(&app, &visit, name, script).await?;
         }
         "exec" => {
             let job = job(&mut fields)?;
-            ready(&sandbox).await?;
-            let session = service::find(&app, &sandbox, name).await?;
-            let words = service::run(app, Arc::clone(&sandbox), session, job);
+            let visit = ready(&app, &sandbox).await?;
+            let session = service::find(&app, &visit, name).await?;
+            let words = service::run(app, visit, session, job);
             collect(words, &mut result).await?;
         }
         "input" => {
@@ -74,25 +73,25 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
                     fields.refuse("input", format_args!("is longer than {} bytes", limits::MAX_TYPED))
                 );
             }
-            ready(&sandbox).await?;
-            service::input(&app, &sandbox, name, text).await?;
+            let visit = ready(&app, &sandbox).await?;
+            service::input(&app, &visit, name, text).await?;
         }
         "resize" => {
             let (cols, rows) = size(&mut fields)?.ok_or_else(|| fields.refuse("cols", "is required"))?;
-            ready(&sandbox).await?;
-            let session = service::find(&app, &sandbox, name).await?;
+            let visit = ready(&app, &sandbox).await?;
+            let session = service::find(&app, &visit, name).await?;
             // It has no terminal: what asks for a size asks these.
             let time = Duration::from_secs(limits::SESSION_DEFAULT_SECONDS);
             // Nothing that anybody ran: `$?` stays what it was.
             let script = format!(r#"eval "export COLUMNS={cols} LINES={rows}; (exit $?)" && :"#);
             let job = (script, time);
-            let words = service::run(app, Arc::clone(&sandbox), session, job);
+            let words = service::run(app, visit, session, job);
             collect(words, &mut result).await?;
             (result.output, result.exit_code) = (None, None);
         }
         "close" => {
-            ready(&sandbox).await?;
-            service::close(&app, &sandbox, name).await?;
+            let visit = ready(&app, &sandbox).await?;
+            service::close(&app, &visit, name).await?;
         }
         _ => return Err(fields.refuse("action", "must be create, exec, input, resize or close")),
     }
@@ -117,9 +116,9 @@ pub(crate) async fn stream(call: Call, id: &str) -> ApiResult<Reply> {
     let mut fields = Fields::of_body(&body)?;
     let name = name(&mut fields)?.ok_or_else(|| fields.refuse("sessionId", "is required"))?;
     let job = job(&mut fields)?;
-    ready(&sandbox).await?;
-    let session = service::find(&app, &sandbox, &name).await?;
-    let lines = Lines::new(service::run(app, sandbox, session, job));
+    let visit = ready(&app, &sandbox).await?;
+    let session = service::find(&app, &visit, &name).await?;
+    let lines = Lines::new(service::run(app, visit, session, job));
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(reply::with(StatusCode::OK, kind, ReplyBody::Lines(Box::new(lines))))
 }

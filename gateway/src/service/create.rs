@@ -1,8 +1,12 @@
-//! Making a sandbox: row `creating` → runtime → the agent's hello → row `running` → answer. It runs as a task
-//! of its own: a client that goes away in the middle changes nothing.
+//! Making a sandbox: row → runtime → the agent's hello → row `running` → answer; or, where one was made ahead, its new
+//! name → row → answer. It runs as a task of its own: a client that goes away in the middle changes nothing.
 
-use super::{destroy, runtime_error};
-use crate::agent_client::AgentError;
+mod key;
+
+pub(crate) use key::claim;
+
+use super::launch::launch;
+use super::{destroy, pool, runtime_error};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult, chain};
@@ -10,10 +14,14 @@ use crate::ids;
 use crate::limits;
 use crate::registry::{Event, Sandbox, State};
 use crate::sandbox::{Facts, Settings};
-use crate::store::{Row, Status, now_us};
-use bulkhead_protocol::runtime::{CreateSandbox, Disk, MAX_HOSTNAME};
+use crate::store::{Claim, Claimed, Row, Status, now_us};
+use bulkhead_protocol::runtime::Disk;
 use hyper::StatusCode;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The number of a sandbox's first launch.
+pub(super) const FIRST: u32 = 1;
 
 /// What a client asked for, checked.
 #[derive(Debug)]
@@ -33,140 +41,141 @@ pub(crate) enum Answer {
     AtOnce,
 }
 
-/// Makes a sandbox for `principal`.
-pub(crate) async fn create(app: &Arc<App>, principal: Principal, order: Order) -> ApiResult<Arc<Sandbox>> {
-    let task = tokio::spawn(begin(Arc::clone(app), principal, order));
+/// Makes a sandbox for `principal`, or finds the one that its key has made.
+pub(crate) async fn create(
+    app: &Arc<App>,
+    principal: Principal,
+    order: Order,
+    claim: Option<Claim>,
+) -> ApiResult<Arc<Sandbox>> {
+    let task = tokio::spawn(begin(Arc::clone(app), principal, order, claim));
     task.await.map_err(ApiError::internal)?
 }
 
-async fn begin(app: Arc<App>, principal: Principal, order: Order) -> ApiResult<Arc<Sandbox>> {
-    let image = app.runtime.resolve_image(order.image).await.map_err(runtime_error)?;
-    let facts = Facts {
-        id: ids::sandbox(&app.node)?,
-        org: principal.org,
-        created_by: principal.user,
-        created_us: now_us(),
-        name: order.name,
-        image,
-        settings: order.settings,
-    };
-    // Who is answered at once is told of a running sandbox; if we die now, the next start finds it or calls
-    // it killed. Nobody was told of the other kind, so the next start removes it.
-    let status = match order.answer {
-        Answer::WhenReady => Status::Creating,
-        Answer::AtOnce => Status::Running,
-    };
-    let full = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "there is no room for another sandbox");
-    let row = Row { facts: facts.clone(), status, launch: 0 };
-    let sandbox = app.registry.insert(Sandbox::new(facts, State::NEW)).map_err(full)?;
-    if let Err(error) = app.store.insert_sandbox(row).await {
-        app.registry.remove(&sandbox.facts.id);
-        return Err(error.into());
-    }
-    match order.answer {
-        Answer::WhenReady => match launch(&app, &sandbox).await {
-            Ok(()) => Ok(sandbox),
-            Err(error) => {
-                withdraw(&app, &sandbox).await;
-                Err(error)
-            }
-        },
-        Answer::AtOnce => {
-            tokio::spawn(behind(app, Arc::clone(&sandbox)));
-            Ok(sandbox)
+async fn begin(
+    app: Arc<App>,
+    principal: Principal,
+    order: Order,
+    claim: Option<Claim>,
+) -> ApiResult<Arc<Sandbox>> {
+    app.pool.busy();
+    for _ in 0..limits::CREATE_KEY_LOOKS {
+        if let Some(claim) = &claim
+            && let Some(sandbox) = key::find(&app, &principal.org, claim, order.answer).await?
+        {
+            return Ok(sandbox);
+        }
+        let facts = facts(&app, &principal, &order).await?;
+        if let Some(sandbox) = make(&app, facts, claim.clone(), order.answer).await? {
+            return Ok(sandbox);
         }
     }
+    Err(ApiError::new(StatusCode::CONFLICT, "Idempotency-Key: is being used by other requests"))
 }
 
-/// From an entry `Creating` to one that runs.
-async fn launch(app: &App, sandbox: &Sandbox) -> ApiResult<()> {
-    let facts = &sandbox.facts;
-    let spec = CreateSandbox {
-        id: facts.id.clone(),
-        launch: 1,
-        disk: Disk::New,
-        image: facts.image.clone(),
-        limits: facts.settings.limits,
-        hostname: hostname(&facts.name),
-    };
-    let launch = app.runtime.create(spec).await.map_err(runtime_error)?;
-    app.agents.hello(&facts.id, ids::characters::<26>()?).await.map_err(agent_error)?;
-    app.store.set_status(facts.id.clone(), Status::Running, launch).await?;
-    if sandbox.apply(Event::Launched { launch }) == Ok(State::Killed) {
-        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the sandbox died while it was made"));
+async fn facts(app: &App, principal: &Principal, order: &Order) -> ApiResult<Facts> {
+    let image = app.runtime.resolve_image(order.image.clone()).await.map_err(runtime_error)?;
+    let ttl = order.settings.ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    Ok(Facts {
+        id: ids::sandbox(&app.node)?,
+        org: principal.org.clone(),
+        created_by: principal.user.clone(),
+        created_us: now_us(),
+        name: order.name.clone(),
+        image,
+        settings: Settings { expires: ttl.map(|ttl| app.clock.after(ttl)), ..order.settings.clone() },
+    })
+}
+
+/// Makes a sandbox of these facts; `None` where another request took the key meanwhile.
+async fn make(
+    app: &Arc<App>,
+    facts: Facts,
+    claim: Option<Claim>,
+    answer: Answer,
+) -> ApiResult<Option<Arc<Sandbox>>> {
+    if let Some(id) = app.pool.take(&facts) {
+        match pool::assign(app, Facts { id, ..facts.clone() }, claim.clone()).await {
+            Ok(assigned) => return Ok(assigned),
+            Err(error) => tracing::warn!(error = error.chain(), "a sandbox made ahead could not be used"),
+        }
     }
-    Ok(())
+    // Who is answered at once is told of a sandbox, and who has a key may ask again: if we die now, the next start
+    // finishes it. Nobody was told of the other kind, so the next start removes it.
+    let status = match (answer, &claim) {
+        (Answer::WhenReady, None) => Status::Creating,
+        (Answer::AtOnce, _) | (Answer::WhenReady, Some(_)) => Status::Promised,
+    };
+    let Some(sandbox) = insert(app, Row { facts, status, launch: FIRST }, claim).await? else {
+        return Ok(None);
+    };
+    match answer {
+        Answer::WhenReady => {
+            if let Err(error) = launch(app, &sandbox, FIRST, Disk::New).await {
+                withdraw(app, &sandbox, FIRST).await;
+                return Err(error);
+            }
+        }
+        Answer::AtOnce => drop(tokio::spawn(behind(Arc::clone(app), Arc::clone(&sandbox), FIRST))),
+    }
+    Ok(Some(sandbox))
 }
 
-fn agent_error(error: AgentError) -> ApiError {
-    let (status, text) = match error {
-        AgentError::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "the sandbox did not answer in time"),
-        AgentError::Unreachable(_)
-        | AgentError::Malformed(_)
-        | AgentError::Closed
-        | AgentError::Refused(_)
-        | AgentError::Undelivered(_)
-        | AgentError::NotFound
-        | AgentError::Conflict
-        | AgentError::Stranger => (StatusCode::INTERNAL_SERVER_ERROR, "the sandbox did not start"),
-    };
-    ApiError::new(status, text).because(error)
+/// Entry and row; `None` where the key is taken. The entry comes first: who finds the row's key must find the sandbox.
+pub(super) async fn insert(app: &App, row: Row, claim: Option<Claim>) -> ApiResult<Option<Arc<Sandbox>>> {
+    let full = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "there is no room for another sandbox");
+    let sandbox = app.registry.insert(Sandbox::new(row.facts.clone(), State::NEW)).map_err(full)?;
+    let outcome = app.store.put_sandbox(row, claim).await;
+    if outcome.as_ref().is_ok_and(|claimed| *claimed == Claimed::Made) {
+        return Ok(Some(sandbox));
+    }
+    app.registry.remove(&sandbox.facts.id);
+    outcome.map(|_| None).map_err(ApiError::from)
 }
 
 /// Removes what was begun. What cannot be removed now is removed later.
-async fn withdraw(app: &Arc<App>, sandbox: &Arc<Sandbox>) {
+pub(super) async fn withdraw(app: &Arc<App>, sandbox: &Arc<Sandbox>, launch: u32) {
+    let id = &sandbox.facts.id;
+    // Before anybody who waits for this create looks again: the next with this key shall make another.
+    if let Err(error) = app.store.release_claim(id.clone()).await {
+        tracing::error!(sandbox = %id, error = chain(&error), "the key of a failed create is not free");
+    }
     // Refused where the launch had succeeded and the agent died; it is deleted all the same.
-    if let Err(refusal) = sandbox.apply(Event::LaunchFailed) {
+    if let Err(refusal) = sandbox.apply(Event::LaunchFailed { launch }) {
         tracing::debug!(?refusal, "a sandbox ended while it was made");
     }
     if sandbox.apply(Event::Delete).is_ok()
         && let Err(error) = destroy::end(app, sandbox).await
     {
-        tracing::warn!(sandbox = %sandbox.facts.id, error = error.chain(), "a failed create is removed later");
+        tracing::warn!(sandbox = %id, error = error.chain(), "a failed create is removed later");
     }
 }
 
-async fn behind(app: Arc<App>, sandbox: Arc<Sandbox>) {
-    let Err(error) = launch(&app, &sandbox).await else { return };
+async fn behind(app: Arc<App>, sandbox: Arc<Sandbox>, number: u32) {
+    let Err(error) = launch(&app, &sandbox, number, Disk::New).await else { return };
     let id = &sandbox.facts.id;
     tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox did not start");
     if let Err(error) = app.runtime.destroy(id.clone()).await {
         tracing::warn!(sandbox = %id, error = chain(&error), "a failed sandbox was not destroyed");
     }
-    if let Err(error) = app.store.set_status(id.clone(), Status::Error, 0).await {
+    if let Err(error) = app.store.set_status(id.clone(), Status::Error, number).await {
         tracing::error!(sandbox = %id, error = chain(&error), "a failed sandbox was not noted");
     }
-    if let Err(refusal) = sandbox.apply(Event::LaunchFailed) {
+    if let Err(refusal) = sandbox.apply(Event::LaunchFailed { launch: number }) {
         tracing::debug!(?refusal, "a sandbox ended while it was made");
     }
 }
 
-/// A host name of what fits of the sandbox's name.
-fn hostname(name: &str) -> String {
-    name.get(..MAX_HOSTNAME.min(name.len())).unwrap_or("sandbox").trim_end_matches(['-', '.']).to_owned()
-}
-
-/// Waits until a create that is under way has ended.
-pub(crate) async fn settled(sandbox: &Sandbox) -> ApiResult<State> {
-    let state = sandbox.state();
-    if !state.is_creating() {
-        return Ok(state);
+/// Finishes what an earlier gateway promised: whatever it left is destroyed, and the launch is made anew, as `number`.
+pub(crate) async fn finish(app: Arc<App>, sandbox: Arc<Sandbox>, number: u32) {
+    let id = &sandbox.facts.id;
+    let begun = async {
+        app.store.set_launch(id.clone(), number).await.map_err(ApiError::from)?;
+        app.runtime.destroy(id.clone()).await.map_err(runtime_error)
+    };
+    // A failure shows again in the launch, which then leaves a sandbox with status error.
+    if let Err(error) = begun.await {
+        tracing::warn!(sandbox = %id, error = error.chain(), "a create that was cut in half is not cleared away");
     }
-    let late = |_| ApiError::new(StatusCode::GATEWAY_TIMEOUT, "the sandbox is still being made");
-    tokio::time::timeout(limits::CREATE_PATIENCE, sandbox.until(|state| !state.is_creating()))
-        .await
-        .map_err(late)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::hostname;
-
-    #[test]
-    fn a_host_name_is_the_beginning_of_the_name() {
-        assert_eq!(hostname("box.example"), "box.example");
-        let long = format!("{}.b", "a".repeat(63));
-        assert_eq!(hostname(&long), "a".repeat(63));
-        assert_eq!(hostname(&"a".repeat(200)).len(), 64);
-    }
+    behind(app, sandbox, number).await;
 }

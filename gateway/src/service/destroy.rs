@@ -1,12 +1,11 @@
 //! Ending a sandbox: row `deleting` → the runtime proves that nothing is left → row and entry are dropped.
 //! Once begun it goes on until it is done, whatever the client, the runtime or the store do meanwhile.
 
-use super::{create, runtime_error};
+use super::{life, runtime_error};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
 use crate::registry::{Event, Refusal, Sandbox};
-use crate::store::Status;
 use bulkhead_protocol::SandboxId;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ pub(crate) async fn delete(app: &Arc<App>, org: &str, id: &SandboxId) -> ApiResu
                 let task = tokio::spawn(async move { end(&app, &sandbox).await });
                 return task.await.map_err(ApiError::internal)?;
             }
-            Err(Refusal::Creating) => drop(create::settled(&sandbox).await?),
+            Err(Refusal::Busy) => drop(life::settled(&sandbox).await?),
             Err(Refusal::Deleting | Refusal::Stale) => return Err(ApiError::no_sandbox()),
         }
     }
@@ -37,7 +36,7 @@ pub(crate) async fn end(app: &Arc<App>, sandbox: &Arc<Sandbox>) -> ApiResult<()>
 
 async fn attempt(app: &App, sandbox: &Sandbox) -> ApiResult<()> {
     let id = &sandbox.facts.id;
-    app.store.set_status(id.clone(), Status::Deleting, 0).await?;
+    app.store.set_deleting(id.clone()).await?;
     app.runtime.destroy(id.clone()).await.map_err(runtime_error)?;
     app.store.delete_sandbox(id.clone()).await?;
     app.registry.remove(id);

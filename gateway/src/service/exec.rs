@@ -2,13 +2,13 @@
 //!
 //! The future of [`run`] owns the connection to the agent: dropping it ends the program.
 
-use super::create;
+use super::life::departed;
 use crate::agent_client::{AgentError, Collected, Output};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
 use crate::rate::Limiter;
-use crate::registry::{Event, Health, Sandbox, State};
+use crate::registry::{Departure, Event, Health, Run, Sandbox, State, Visit};
 use bulkhead_protocol::agent::{
     End, Ended, ExecutionSpec, MAX_JSON, SignalFailureKind, StartFailureKind, Usage,
 };
@@ -24,8 +24,19 @@ static FAULTS: Limiter = Limiter::new();
 pub(crate) enum Finish {
     /// The agent said so.
     Told(End),
+    /// The sandbox was put to sleep.
+    Slept,
     /// The sandbox ended, or its agent failed.
     Gone,
+}
+
+impl From<Departure> for Finish {
+    fn from(departure: Departure) -> Self {
+        match departure {
+            Departure::Slept => Self::Slept,
+            Departure::Died => Self::Gone,
+        }
+    }
 }
 
 /// An execution that is over.
@@ -43,17 +54,6 @@ pub(crate) struct Outcome {
 pub(crate) struct Failure {
     pub(crate) error: ApiError,
     pub(crate) so_far: Outcome,
-}
-
-/// A sandbox in which something can run now.
-pub(crate) async fn ready(sandbox: &Sandbox) -> ApiResult<()> {
-    let conflict = |text: &'static str| Err(ApiError::new(StatusCode::CONFLICT, text));
-    match create::settled(sandbox).await? {
-        State::Running { .. } => Ok(()),
-        State::Killed => conflict("the sandbox was killed; its processes are gone"),
-        State::Failed => conflict("the sandbox failed to start"),
-        State::Creating { .. } | State::Deleting => Err(ApiError::no_sandbox()),
-    }
 }
 
 /// The time an execution gets, if that is bounded, and its encoded order.
@@ -91,7 +91,7 @@ pub(crate) fn place(sandbox: &Sandbox) -> ApiResult<OwnedSemaphorePermit> {
 }
 
 /// Runs `job` in `sandbox`.
-pub(crate) async fn run(app: Arc<App>, sandbox: Arc<Sandbox>, job: Job) -> Result<Outcome, Failure> {
+pub(crate) async fn run(app: Arc<App>, sandbox: Visit, job: Job) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let mut collected = Collected::new(&app.output);
     let _place = match place(&sandbox) {
@@ -101,7 +101,10 @@ pub(crate) async fn run(app: Arc<App>, sandbox: Arc<Sandbox>, job: Job) -> Resul
     app.metrics.executions_started.inc();
     let end = converse(&app, &sandbox, job, &mut collected).await;
     let end = match end {
-        Talk::Broke(error) if sandbox_died(&sandbox, &error).await => Talk::Died,
+        Talk::Broke(error) => match departure(&sandbox, &error).await {
+            Some(departure) => Talk::Departed(departure),
+            None => Talk::Broke(error),
+        },
         other => other,
     };
     let result = match end {
@@ -113,10 +116,10 @@ pub(crate) async fn run(app: Arc<App>, sandbox: Arc<Sandbox>, job: Job) -> Resul
             fault(&app, &sandbox, &AgentError::Late("end of an execution"));
             Ok(outcome(collected, Finish::Told(End::Timeout), start))
         }
-        Talk::Died if collected.started => Ok(outcome(collected, Finish::Gone, start)),
-        Talk::Died => {
-            let error = ready(&sandbox).await.err().unwrap_or_else(ApiError::no_sandbox);
-            Err(Failure { error, so_far: outcome(collected, Finish::Gone, start) })
+        Talk::Departed(departure) if collected.started => Ok(outcome(collected, departure.into(), start)),
+        Talk::Departed(departure) => {
+            let error = departed(&sandbox, departure);
+            Err(Failure { error, so_far: outcome(collected, departure.into(), start) })
         }
         Talk::Broke(error) => {
             let error = explain(&app, &sandbox, error);
@@ -135,28 +138,28 @@ enum Talk {
     Ended(Ended),
     /// Our own watchdog: the connection is closed, which ends the program.
     Overdue,
-    /// The sandbox was deleted or died.
-    Died,
+    /// The sandbox was deleted, died or was put to sleep.
+    Departed(Departure),
     Broke(AgentError),
 }
 
-async fn converse(app: &App, sandbox: &Sandbox, job: Job, collected: &mut Collected) -> Talk {
+async fn converse(app: &App, sandbox: &Visit, job: Job, collected: &mut Collected) -> Talk {
     let time = job.time;
-    let execute = app.agents.execute(&sandbox.facts.id, job.spec, collected);
+    let excused = || sandbox.excuses_silence();
+    let execute = app.agents.execute(&sandbox.facts.id, job.spec, collected, excused);
     tokio::select! {
         biased;
         end = execute => end.map_or_else(Talk::Broke, Talk::Ended),
-        _ = sandbox.until(|state| !state.is_running()) => Talk::Died,
+        departure = sandbox.over() => Talk::Departed(departure),
         () = overdue(time) => Talk::Overdue,
     }
 }
 
 /// A connection that broke may be the first sign of a death that the runtime is about to report.
-pub(super) async fn sandbox_died(sandbox: &Sandbox, error: &AgentError) -> bool {
+pub(super) async fn departure(sandbox: &Visit, error: &AgentError) -> Option<Departure> {
     match error {
         AgentError::Closed | AgentError::Unreachable(_) => {
-            let died = sandbox.until(|state| !state.is_running());
-            tokio::time::timeout(limits::DEATH_NOTICE, died).await.is_ok()
+            tokio::time::timeout(limits::DEATH_NOTICE, sandbox.over()).await.ok()
         }
         AgentError::Late(_)
         | AgentError::Malformed(_)
@@ -164,7 +167,7 @@ pub(super) async fn sandbox_died(sandbox: &Sandbox, error: &AgentError) -> bool 
         | AgentError::Undelivered(_)
         | AgentError::NotFound
         | AgentError::Conflict
-        | AgentError::Stranger => false,
+        | AgentError::Stranger => None,
     }
 }
 
@@ -187,6 +190,7 @@ pub(crate) fn word(finish: Finish) -> &'static str {
         Finish::Told(End::Timeout) => "timeout",
         Finish::Told(End::Oom) => "oom",
         Finish::Told(End::Killed) => "killed",
+        Finish::Slept => "sleep",
         Finish::Gone => "gone",
     }
 }
@@ -262,5 +266,5 @@ pub(crate) fn fault(app: &App, sandbox: &Sandbox, error: &AgentError) {
 }
 
 fn is_faulty(state: State) -> bool {
-    matches!(state, State::Running { health: Health::Faulty, .. })
+    matches!(state, State::Running(Run { health: Health::Faulty, .. }))
 }

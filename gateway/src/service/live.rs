@@ -5,13 +5,14 @@
 //!  reading ──Ended──▶ over          reading ──fault, death, watchdog──▶ explaining ──▶ over
 //! ```
 
-use super::exec::{self, Finish, Job, explain, fault, overdue, place, sandbox_died, word};
+use super::exec::{Finish, Job, departure, explain, fault, overdue, place, word};
+use super::life::departed;
 use crate::agent_client::{AgentError, FrameStream, Frames, Item};
 use crate::app::App;
 use crate::error::ApiResult;
 use crate::limits;
 use crate::metrics::Open;
-use crate::registry::Sandbox;
+use crate::registry::{Departure, Visit};
 use bulkhead_protocol::agent::{End, Ended, Usage};
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -43,9 +44,9 @@ enum Counts {
 /// A stream that is open.
 pub(crate) struct Live {
     app: Arc<App>,
-    sandbox: Arc<Sandbox>,
+    sandbox: Arc<Visit>,
     stream: FrameStream,
-    /// The sandbox's death or our own watchdog.
+    /// The end of the sandbox's launch, or our own watchdog.
     stop: Later<Stop>,
     explaining: Option<Later<Ending>>,
     counts: Counts,
@@ -63,13 +64,13 @@ impl std::fmt::Debug for Live {
 /// Why a stream is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    Died,
+    Departed(Departure),
     Overdue,
 }
 
-async fn stop(sandbox: Arc<Sandbox>, time: Option<Duration>) -> Stop {
+async fn stop(over: impl Future<Output = Departure>, time: Option<Duration>) -> Stop {
     tokio::select! {
-        _ = sandbox.until(|state| !state.is_running()) => Stop::Died,
+        departure = over => Stop::Departed(departure),
         () = overdue(time) => Stop::Overdue,
     }
 }
@@ -77,7 +78,7 @@ async fn stop(sandbox: Arc<Sandbox>, time: Option<Duration>) -> Stop {
 /// Runs a call to the agent; what went wrong becomes what the client learns.
 pub(super) async fn reach<T>(
     app: &App,
-    sandbox: &Sandbox,
+    sandbox: &Visit,
     call: impl Future<Output = Result<T, AgentError>>,
 ) -> ApiResult<T> {
     let error = tokio::select! {
@@ -86,16 +87,16 @@ pub(super) async fn reach<T>(
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         },
-        _ = sandbox.until(|state| !state.is_running()) => AgentError::Closed,
+        departure = sandbox.over() => return Err(departed(sandbox, departure)),
     };
-    if sandbox_died(sandbox, &error).await {
-        exec::ready(sandbox).await?;
+    if let Some(departure) = departure(sandbox, &error).await {
+        return Err(departed(sandbox, departure));
     }
     Err(explain(app, sandbox, error))
 }
 
 /// Starts an execution that ends with the stream; gives its handle.
-pub(crate) async fn attached(app: Arc<App>, sandbox: Arc<Sandbox>, job: Job) -> ApiResult<(Live, u64)> {
+pub(crate) async fn attached(app: Arc<App>, sandbox: Visit, job: Job) -> ApiResult<(Live, u64)> {
     let place = place(&sandbox)?;
     app.metrics.executions_started.inc();
     let time = job.time;
@@ -121,14 +122,14 @@ pub(crate) async fn attached(app: Arc<App>, sandbox: Arc<Sandbox>, job: Job) -> 
 }
 
 /// The output of an execution that goes on by itself, from the offset `from`.
-pub(crate) async fn follow(app: Arc<App>, sandbox: Arc<Sandbox>, handle: u64, from: u64) -> ApiResult<Live> {
+pub(crate) async fn follow(app: Arc<App>, sandbox: Visit, handle: u64, from: u64) -> ApiResult<Live> {
     let place = place(&sandbox)?;
     let stream = reach(&app, &sandbox, app.agents.output(&sandbox.facts.id, handle, from)).await?;
     Ok(Live::new(app, sandbox, Part { stream, time: None, counts: Counts::Nothing, place }))
 }
 
 /// The end of an execution.
-pub(crate) async fn end(app: Arc<App>, sandbox: Arc<Sandbox>, handle: u64) -> ApiResult<Live> {
+pub(crate) async fn end(app: Arc<App>, sandbox: Visit, handle: u64) -> ApiResult<Live> {
     let place = place(&sandbox)?;
     let stream = reach(&app, &sandbox, app.agents.end(&sandbox.facts.id, handle)).await?;
     Ok(Live::new(app, sandbox, Part { stream, time: None, counts: Counts::Nothing, place }))
@@ -143,9 +144,10 @@ struct Part {
 }
 
 impl Live {
-    fn new(app: Arc<App>, sandbox: Arc<Sandbox>, part: Part) -> Self {
+    fn new(app: Arc<App>, sandbox: Visit, part: Part) -> Self {
         let Part { stream, time, counts, place } = part;
-        let stop = Box::pin(stop(Arc::clone(&sandbox), time));
+        let stop = Box::pin(stop(sandbox.over(), time));
+        let sandbox = Arc::new(sandbox);
         let open = app.metrics.stream();
         let start = Instant::now();
         Self { app, sandbox, stream, stop, explaining: None, counts, start, _place: place, _open: open }
@@ -163,6 +165,11 @@ impl Live {
                 Poll::Ready(stop) => return Poll::Ready(Err(self.stopped(stop))),
                 Poll::Pending => match ready!(self.stream.poll_more(cx)) {
                     Ok(()) => return Poll::Ready(Ok(())),
+                    Err(AgentError::Late(_)) if self.sandbox.excuses_silence() => {
+                        self.stream.forgive();
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     Err(error) => self.broke(error),
                 },
             }
@@ -195,7 +202,7 @@ impl Live {
 
     fn stopped(&mut self, stop: Stop) -> Ending {
         let (finish, error) = match stop {
-            Stop::Died => (Finish::Gone, "the sandbox ended"),
+            Stop::Departed(departure) => (departure.into(), ended(departure)),
             Stop::Overdue => {
                 fault(&self.app, &self.sandbox, &AgentError::Late("end of an execution"));
                 (Finish::Told(End::Timeout), "the time was up")
@@ -209,12 +216,11 @@ impl Live {
     pub(crate) fn broke(&mut self, error: AgentError) {
         let (app, sandbox, start) = (Arc::clone(&self.app), Arc::clone(&self.sandbox), self.start);
         self.explaining = Some(Box::pin(async move {
-            let error = if sandbox_died(&sandbox, &error).await {
-                Cow::Borrowed("the sandbox ended")
-            } else {
-                explain(&app, &sandbox, error).message
+            let (finish, error) = match departure(&sandbox, &error).await {
+                Some(departure) => (departure.into(), Cow::Borrowed(ended(departure))),
+                None => (Finish::Gone, explain(&app, &sandbox, error).message),
             };
-            Ending { finish: Finish::Gone, usage: usage(start), output_open: false, error: Some(error) }
+            Ending { finish, usage: usage(start), output_open: false, error: Some(error) }
         }));
     }
 
@@ -240,6 +246,14 @@ impl Drop for Live {
             // The client left before the end.
             self.app.metrics.execution_ended("left");
         }
+    }
+}
+
+/// Why a stream ends with its sandbox.
+fn ended(departure: Departure) -> &'static str {
+    match departure {
+        Departure::Slept => "the sandbox was put to sleep",
+        Departure::Died => "the sandbox ended",
     }
 }
 

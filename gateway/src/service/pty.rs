@@ -10,7 +10,7 @@ use crate::agent_client::{AgentError, Listen, Owner, Terminal};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
-use crate::registry::Sandbox;
+use crate::registry::Visit;
 use bulkhead_protocol::agent::{ExecutionSpec, ExecutionStatus, Hold, Size, Stdio};
 use hyper::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
@@ -40,7 +40,7 @@ pub(crate) fn no_session() -> ApiError {
 /// Runs a call about one session to the agent; what the agent does not know, or has seen end, is none.
 pub(crate) async fn ask<T>(
     app: &App,
-    sandbox: &Sandbox,
+    sandbox: &Visit,
     call: impl Future<Output = Result<T, AgentError>>,
 ) -> ApiResult<T> {
     let answer = async {
@@ -58,7 +58,7 @@ pub(crate) fn encode(spec: &ExecutionSpec) -> ApiResult<Vec<u8>> {
 }
 
 /// The sessions that live, in order of their start.
-pub(crate) async fn list(app: &App, sandbox: &Sandbox) -> ApiResult<Vec<ExecutionStatus>> {
+pub(crate) async fn list(app: &App, sandbox: &Visit) -> ApiResult<Vec<ExecutionStatus>> {
     let _place = place(sandbox)?;
     let mut list = reach(app, sandbox, app.agents.executions(&sandbox.facts.id)).await?.executions;
     list.retain(is_session);
@@ -71,14 +71,14 @@ fn is_session(status: &ExecutionStatus) -> bool {
 }
 
 /// The session with this id, if it lives.
-pub(crate) async fn find(app: &App, sandbox: &Sandbox, id: &str) -> ApiResult<ExecutionStatus> {
+pub(crate) async fn find(app: &App, sandbox: &Visit, id: &str) -> ApiResult<ExecutionStatus> {
     let handle = handle_of(id).ok_or_else(no_session)?;
     let list = list(app, sandbox).await?;
     list.into_iter().find(|status| status.handle == handle).ok_or_else(no_session)
 }
 
 /// Starts a session; its shell runs when this returns.
-pub(crate) async fn create(app: &App, sandbox: &Sandbox, spec: &ExecutionSpec) -> ApiResult<u64> {
+pub(crate) async fn create(app: &App, sandbox: &Visit, spec: &ExecutionSpec) -> ApiResult<u64> {
     let spec = encode(spec)?;
     let _place = place(sandbox)?;
     app.metrics.executions_started.inc();
@@ -86,21 +86,21 @@ pub(crate) async fn create(app: &App, sandbox: &Sandbox, spec: &ExecutionSpec) -
 }
 
 /// Ends a session; nothing of it lives when this returns.
-pub(crate) async fn delete(app: &App, sandbox: &Sandbox, id: &str) -> ApiResult<()> {
+pub(crate) async fn delete(app: &App, sandbox: &Visit, id: &str) -> ApiResult<()> {
     let session = find(app, sandbox, id).await?;
     let _place = place(sandbox)?;
     ask(app, sandbox, app.agents.kill(&sandbox.facts.id, session.handle)).await.map(drop)
 }
 
 /// Gives a session's terminal another size.
-pub(crate) async fn resize(app: &App, sandbox: &Sandbox, id: &str, size: Size) -> ApiResult<()> {
+pub(crate) async fn resize(app: &App, sandbox: &Visit, id: &str, size: Size) -> ApiResult<()> {
     let session = find(app, sandbox, id).await?;
     let _place = place(sandbox)?;
     ask(app, sandbox, app.agents.resize(&sandbox.facts.id, session.handle, size)).await
 }
 
 /// Types into a session as a client of its own would that leaves at once.
-pub(crate) async fn type_text(app: &App, sandbox: &Sandbox, id: &str, text: &str) -> ApiResult<()> {
+pub(crate) async fn type_text(app: &App, sandbox: &Visit, id: &str, text: &str) -> ApiResult<()> {
     let session = find(app, sandbox, id).await?;
     let (_place, mut terminal) = attach(app, sandbox, session.handle, session.offset).await?;
     terminal.type_bytes(text.as_bytes());
@@ -117,7 +117,7 @@ pub(crate) async fn type_text(app: &App, sandbox: &Sandbox, id: &str, text: &str
 /// Attaches to a terminal.
 pub(crate) async fn attach(
     app: &App,
-    sandbox: &Sandbox,
+    sandbox: &Visit,
     handle: u64,
     from: u64,
 ) -> ApiResult<(OwnedSemaphorePermit, Terminal)> {
@@ -135,7 +135,7 @@ pub(crate) struct Ephemeral {
 }
 
 /// Starts a terminal that lives as long as what is returned.
-pub(crate) async fn ephemeral(app: &App, sandbox: &Sandbox, spec: &ExecutionSpec) -> ApiResult<Ephemeral> {
+pub(crate) async fn ephemeral(app: &App, sandbox: &Visit, spec: &ExecutionSpec) -> ApiResult<Ephemeral> {
     let (id, spec) = (&sandbox.facts.id, encode(spec)?);
     let first = place(sandbox)?;
     app.metrics.executions_started.inc();

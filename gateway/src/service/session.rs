@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::limits;
-use crate::registry::Sandbox;
+use crate::registry::{Sandbox, Visit};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::agent::{End, ExecutionSpec, ExecutionStatus, Hold, Program, Stdin, Stdio};
 use bytes::Bytes;
@@ -71,18 +71,18 @@ pub(crate) fn script(name: &str, shell: &str, (cols, rows): (u16, u16)) -> Strin
 }
 
 /// Whether a sandbox has this program: asked of its own shell, so that a session does not begin and end at once.
-pub(crate) async fn is_program(app: &Arc<App>, sandbox: &Arc<Sandbox>, path: &str) -> ApiResult<bool> {
+pub(crate) async fn is_program(app: &Arc<App>, sandbox: &Visit, path: &str) -> ApiResult<bool> {
     let path = path.replace('\'', r"'\''");
     let look = ExecutionSpec {
         timeout_ms: Some(LOOK_MS),
         ..ExecutionSpec::attached(format!("command -v -- '{path}' >/dev/null"))
     };
-    let outcome = exec::run(Arc::clone(app), Arc::clone(sandbox), Job::new(&look)?).await;
+    let outcome = exec::run(Arc::clone(app), sandbox.again(), Job::new(&look)?).await;
     Ok(outcome.map_err(|failure| failure.error)?.finish == Finish::Told(End::Exited { code: 0 }))
 }
 
 /// Starts a session.
-pub(crate) async fn create(app: &App, sandbox: &Sandbox, name: &str, script: String) -> ApiResult<()> {
+pub(crate) async fn create(app: &App, sandbox: &Visit, name: &str, script: String) -> ApiResult<()> {
     if find(app, sandbox, name).await.is_ok() {
         return Err(ApiError::new(StatusCode::CONFLICT, "sessionId: is in use"));
     }
@@ -101,7 +101,7 @@ pub(crate) async fn create(app: &App, sandbox: &Sandbox, name: &str, script: Str
 }
 
 /// The session of this name, if it lives.
-pub(crate) async fn find(app: &App, sandbox: &Sandbox, name: &str) -> ApiResult<ExecutionStatus> {
+pub(crate) async fn find(app: &App, sandbox: &Visit, name: &str) -> ApiResult<ExecutionStatus> {
     let _place = place(sandbox)?;
     let list = reach(app, sandbox, app.agents.executions(&sandbox.facts.id)).await?.executions;
     let named = |status: &ExecutionStatus| {
@@ -119,7 +119,7 @@ pub(crate) async fn find(app: &App, sandbox: &Sandbox, name: &str) -> ApiResult<
 }
 
 /// Gives input to what runs in a session.
-pub(crate) async fn input(app: &App, sandbox: &Sandbox, name: &str, text: String) -> ApiResult<()> {
+pub(crate) async fn input(app: &App, sandbox: &Visit, name: &str, text: String) -> ApiResult<()> {
     let session = find(app, sandbox, name).await?;
     let _place = place(sandbox)?;
     let sent = ask(app, sandbox, app.agents.stdin(&sandbox.facts.id, session.handle, "", Bytes::from(text)));
@@ -128,7 +128,7 @@ pub(crate) async fn input(app: &App, sandbox: &Sandbox, name: &str, text: String
 }
 
 /// Ends a session and everything that runs in it.
-pub(crate) async fn close(app: &App, sandbox: &Sandbox, name: &str) -> ApiResult<()> {
+pub(crate) async fn close(app: &App, sandbox: &Visit, name: &str) -> ApiResult<()> {
     let session = find(app, sandbox, name).await?;
     let _place = place(sandbox)?;
     ask(app, sandbox, app.agents.kill(&sandbox.facts.id, session.handle)).await.map(drop)
@@ -137,7 +137,7 @@ pub(crate) async fn close(app: &App, sandbox: &Sandbox, name: &str) -> ApiResult
 /// Runs `command` in a session. It goes on to its end, or to the end of its time, also when nobody listens.
 pub(crate) fn run(
     app: Arc<App>,
-    sandbox: Arc<Sandbox>,
+    sandbox: Visit,
     session: ExecutionStatus,
     (command, time): (String, Duration),
 ) -> Receiver<Word> {
@@ -162,7 +162,7 @@ pub(crate) fn run(
 }
 
 /// What still runs would take the next command for its input.
-async fn ended(app: &App, sandbox: &Sandbox, handle: u64) -> Word {
+async fn ended(app: &App, sandbox: &Visit, handle: u64) -> Word {
     match ask(app, sandbox, app.agents.kill(&sandbox.facts.id, handle)).await {
         Ok(_) => Word::Timeout,
         Err(error) => Word::Failed(error),
@@ -171,7 +171,7 @@ async fn ended(app: &App, sandbox: &Sandbox, handle: u64) -> Word {
 
 async fn converse(
     app: &App,
-    sandbox: &Sandbox,
+    sandbox: &Visit,
     handle: u64,
     (command, words): (&str, &Sender<Word>),
 ) -> ApiResult<u8> {

@@ -3,7 +3,8 @@
 use super::{Doing, StoreError, StoreResult};
 use rusqlite::{Connection, params};
 
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/0001_first.sql"), include_str!("../../migrations/0002_lifecycle.sql")];
 
 pub(super) fn run(db: &mut Connection) -> StoreResult<()> {
     let transaction = db.transaction().doing("begin the migration")?;

@@ -27,6 +27,9 @@ fn row(id: char) -> Row {
                 ports: vec![Port { protocol: PortProtocol::Tcp, number: 80 }],
                 region: Some("x".to_owned()),
                 auto_sleep: AutoSleep::On,
+                idle_timeout_s: Some(5),
+                ttl_s: None,
+                expires: None,
             },
         },
         status: Status::Creating,
@@ -44,10 +47,21 @@ async fn everything_is_there_again_after_a_restart() {
     store.create_owner(owner.clone(), None).await.unwrap();
     let again = Owner { org: "o2".to_owned(), ..owner.clone() };
     assert!(matches!(store.create_owner(again, None).await, Err(StoreError::Exists)));
-    store.insert_sandbox(row('a')).await.unwrap();
-    store.insert_sandbox(row('b')).await.unwrap();
+    for id in ['a', 'b'] {
+        assert_eq!(store.put_sandbox(row(id), None).await.unwrap(), Claimed::Made);
+        assert!(matches!(store.put_sandbox(row(id), None).await, Err(StoreError::Exists)));
+    }
     store.set_status(row('a').facts.id, Status::Running, 2).await.unwrap();
-    store.set_status(row('a').facts.id, Status::Killed, 0).await.unwrap();
+    store.set_status(row('a').facts.id, Status::Killed, 1).await.unwrap();
+    store.set_status(row('b').facts.id, Status::Killed, 7).await.unwrap();
+    store.set_deleting(row('b').facts.id).await.unwrap();
+    store.set_status(row('b').facts.id, Status::Running, 8).await.unwrap();
+    let statuses: Vec<_> = store.sandboxes().await.unwrap().iter().map(|row| row.status).collect();
+    assert_eq!(
+        statuses,
+        [Status::Running, Status::Deleting],
+        "an old launch and a deleted sandbox change nothing"
+    );
     store.delete_sandbox(row('b').facts.id).await.unwrap();
     assert_eq!(store.setting("node", b"abcd".to_vec()).await.unwrap(), b"abcd");
     drop(store);
@@ -59,7 +73,7 @@ async fn everything_is_there_again_after_a_restart() {
     assert!(!store.is_member("o2".to_owned(), "u1".to_owned()).await.unwrap());
     assert_eq!(store.setting("node", b"efgh".to_vec()).await.unwrap(), b"abcd");
     let rows = store.sandboxes().await.unwrap();
-    assert_eq!(rows, vec![Row { status: Status::Killed, launch: 2, ..row('a') }]);
+    assert_eq!(rows, vec![Row { status: Status::Running, launch: 2, ..row('a') }]);
 }
 
 #[tokio::test]
@@ -70,4 +84,81 @@ async fn a_file_of_a_newer_program_is_refused() {
     let db = Connection::open(&path).unwrap();
     db.execute("INSERT INTO schema_version (version) VALUES (99)", ()).unwrap();
     assert!(matches!(Store::open(&path), Err(StoreError::Newer { found: 99, .. })));
+}
+
+async fn store(dir: &tempfile::TempDir) -> Store {
+    let store = Store::open(&dir.path().join("bulkhead.db")).unwrap();
+    for n in 1..=2 {
+        let owner = Owner { org: format!("o{n}"), org_name: format!("org{n}"), user: format!("u{n}") };
+        store.create_owner(owner, None).await.unwrap();
+    }
+    store
+}
+
+#[tokio::test]
+async fn a_key_makes_one_sandbox_in_its_organisation_and_outlives_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let claim = |digest: &str| Some(Claim { key: "k".to_owned(), digest: digest.to_owned() });
+    let known = |id: char| Claimed::Known { digest: "d".to_owned(), sandbox: row(id).facts.id.to_string() };
+    assert_eq!(store.put_sandbox(row('a'), claim("d")).await.unwrap(), Claimed::Made);
+    assert_eq!(store.put_sandbox(row('b'), claim("e")).await.unwrap(), known('a'));
+    assert_eq!(store.sandboxes().await.unwrap().len(), 1, "nothing was written beside a key that is taken");
+    let mut other = row('c');
+    other.facts.org = "o2".to_owned();
+    assert_eq!(store.put_sandbox(other, claim("d")).await.unwrap(), Claimed::Made);
+    store.delete_sandbox(row('a').facts.id).await.unwrap();
+    let found = store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap();
+    assert_eq!(found, Some(known('a')));
+    store.forget_claims().await.unwrap();
+    assert_eq!(
+        store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap(),
+        Some(known('a')),
+        "a day is long"
+    );
+    store.release_claim(row('a').facts.id).await.unwrap();
+    assert_eq!(store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_that_was_made_ahead_gets_an_owner_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let id = row('a').facts.id;
+    store.insert_spare(id.clone(), "code:latest".to_owned()).await.unwrap();
+    assert_eq!(store.spares().await.unwrap(), [id]);
+    assert_eq!(store.sandboxes().await.unwrap(), [], "it is nobody's");
+    let mine = Row { status: Status::Running, launch: 1, ..row('a') };
+    assert_eq!(store.put_sandbox(mine.clone(), None).await.unwrap(), Claimed::Made);
+    assert_eq!(
+        (store.spares().await.unwrap(), store.sandboxes().await.unwrap()),
+        (vec![], vec![mine.clone()])
+    );
+    assert!(matches!(store.put_sandbox(mine, None).await, Err(StoreError::Exists)));
+}
+
+#[tokio::test]
+async fn a_torn_row_is_put_aside_and_stops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    for id in ['a', 'b', 'c'] {
+        store.put_sandbox(row(id), None).await.unwrap();
+    }
+    let db = Connection::open(dir.path().join("bulkhead.db")).unwrap();
+    let tear = |id: char, sql: &str| {
+        db.execute(&format!("UPDATE sandboxes SET {sql} WHERE id = '{}'", row(id).facts.id), ()).unwrap();
+    };
+    tear('a', "settings = '{'");
+    tear('b', "id = 'short'");
+    let left: Vec<_> = store.sandboxes().await.unwrap();
+    assert_eq!(left, [row('c')]);
+    let aside: Vec<(String, String)> = db
+        .prepare("SELECT id, content FROM quarantine ORDER BY id")
+        .unwrap()
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(aside.len(), 2);
+    assert!(aside[0].0.starts_with("aaa") && aside[0].1.contains(r#""settings":"{""#), "{aside:?}");
 }

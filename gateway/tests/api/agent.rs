@@ -3,7 +3,7 @@
 use crate::commands_agent::Commands;
 use crate::pty_agent::Terminals;
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, Program,
+    AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, NAME_PATH, Program,
     StartFailure, StartFailureKind, Usage,
 };
 use bulkhead_protocol::frame::{FrameType, encode};
@@ -45,10 +45,6 @@ impl Agent {
         Self { path, lives: AtomicBool::new(true), connections }
     }
 
-    pub(crate) fn lives(&self) -> bool {
-        self.lives.load(Ordering::SeqCst)
-    }
-
     /// Nobody can connect any more, and who is connected is cut.
     pub(crate) fn kill(&self) {
         if self.lives.swap(false, Ordering::SeqCst) {
@@ -76,6 +72,9 @@ fn serve(
             _ => {}
         }
         return answer(&mut stream, "200 OK", &serde_json::to_vec(&hello)?);
+    }
+    if head.contains(NAME_PATH) {
+        return answer(&mut stream, "200 OK", b"{}");
     }
     // The look for a session's shell: there is every program.
     if let Ok(spec) = serde_json::from_slice::<ExecutionSpec>(&body)

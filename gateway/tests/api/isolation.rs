@@ -38,7 +38,7 @@ fn what_does_not_run_is_a_conflict_and_what_does_not_exist_is_not_found() {
     let answer = world.client().get(&path);
     assert_eq!(
         (answer.status, &answer.json),
-        (409, &json!({"error": "the sandbox was killed; its processes are gone"}))
+        (409, &json!({"error": "the sandbox was killed; its processes are gone; start launches it again"}))
     );
     assert_eq!(world.client().post(&path, &json!({})).status, 405);
     assert_eq!(world.stranger().get(&path).status, 401);

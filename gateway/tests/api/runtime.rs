@@ -10,7 +10,7 @@ use bulkhead_protocol::runtime::{
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen, recv, send, socket,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,11 +20,22 @@ use std::sync::{Arc, Mutex};
 /// What the runtime has.
 #[derive(Default)]
 struct State {
-    agents: BTreeMap<SandboxId, Agent>,
+    agents: BTreeMap<SandboxId, Running>,
+    disks: BTreeSet<SandboxId>,
     created: Vec<CreateSandbox>,
+    calls: Vec<String>,
+    /// Calls with this name are refused.
+    refuses: Option<&'static str>,
     connection: Option<Arc<UnixStream>>,
     /// Connections are taken and closed at once.
     away: bool,
+}
+
+/// One launch.
+struct Running {
+    agent: Agent,
+    launch: u32,
+    life: Life,
 }
 
 /// The runtime, which goes on when a gateway goes.
@@ -78,6 +89,14 @@ impl FakeRuntime {
     fn answer(&self, call: Call) -> Reply {
         let refused = |kind| Reply::Refused { kind, detail: "secret detail of the host".to_owned() };
         let mut state = self.state.lock().unwrap();
+        let name = serde_json::to_value(&call).unwrap();
+        let name = name.as_object().and_then(|call| call.keys().next().cloned()).unwrap_or_default();
+        if state.refuses.is_some_and(|refuses| refuses == name) {
+            return refused(RefusalKind::Failed);
+        }
+        if let Call::Stop { .. } | Call::Freeze { .. } | Call::Thaw { .. } | Call::Name { .. } = &call {
+            state.calls.push(name);
+        }
         match call {
             Call::Hello { .. } => Reply::Hello { protocol: RUNTIME_PROTOCOL },
             Call::ResolveImage { image } if image == "nothing" => refused(RefusalKind::UnknownImage),
@@ -87,40 +106,92 @@ impl FakeRuntime {
                 refused(RefusalKind::NoRoom(Scarce::Memory))
             }
             Call::Create(spec) => {
-                let agent = Agent::start(&self.agents_dir, &spec);
-                state.agents.insert(spec.id.clone(), agent);
+                assert!(!state.agents.contains_key(&spec.id), "{} runs already", spec.id);
+                let has_disk = state.disks.contains(&spec.id);
+                assert_eq!(has_disk, spec.disk == Disk::Kept, "the disk of {}", spec.id);
+                assert!(
+                    state.created.iter().all(|old| old.id != spec.id || old.launch < spec.launch),
+                    "launch {} of {} is no new one",
+                    spec.launch,
+                    spec.id
+                );
+                let (agent, launch) = (Agent::start(&self.agents_dir, &spec), spec.launch);
+                state.agents.insert(spec.id.clone(), Running { agent, launch, life: Life::Running });
+                state.disks.insert(spec.id.clone());
                 state.created.push(spec);
-                Reply::Created { launch: 1 }
+                Reply::Created { launch }
             }
-            Call::Destroy { id } => match state.agents.remove(&id) {
-                Some(agent) => {
-                    agent.kill();
-                    Reply::Destroyed
+            Call::Stop { id } => match state.agents.remove(&id) {
+                Some(running) => {
+                    running.agent.kill();
+                    Reply::Stopped
                 }
                 None => refused(RefusalKind::Unknown),
             },
-            Call::Inspect { id } => match state.agents.get(&id) {
-                Some(agent) if agent.lives() => Reply::Isolation(report()),
-                _ => refused(RefusalKind::Unknown),
+            Call::Freeze { id } => match state.agents.get_mut(&id) {
+                Some(running) => {
+                    running.life = Life::Frozen;
+                    Reply::Frozen
+                }
+                None => refused(RefusalKind::Unknown),
             },
-            Call::List { after } => {
-                let living = state.agents.iter().filter(|(_, agent)| agent.lives()).map(|(id, _)| id);
-                let row = |id: &SandboxId| SandboxStatus { id: id.clone(), launch: 1, life: Life::Running };
-                let page = living.filter(|id| Some(*id) > after.as_ref()).take(LIST_PAGE).map(row);
-                Reply::Sandboxes(page.collect())
+            Call::Thaw { id } => match state.agents.get_mut(&id) {
+                Some(running) => {
+                    running.life = Life::Running;
+                    Reply::Thawed
+                }
+                None => refused(RefusalKind::Unknown),
+            },
+            Call::Name { id, .. } if state.agents.contains_key(&id) => Reply::Named,
+            Call::Name { .. } => refused(RefusalKind::Unknown),
+            Call::ListDisks { after } => {
+                let rows = state.disks.iter().filter(|id| Some(*id) > after.as_ref());
+                Reply::Disks(rows.take(LIST_PAGE).cloned().collect())
             }
-            Call::Stop { .. }
-            | Call::Freeze { .. }
-            | Call::Thaw { .. }
-            | Call::Name { .. }
-            | Call::ListDisks { .. }
-            | Call::Leaks => refused(RefusalKind::Invalid),
+            Call::Leaks => Reply::Leaks(Vec::new()),
+            Call::Destroy { id } => {
+                let (disk, running) = (state.disks.remove(&id), state.agents.remove(&id));
+                match running {
+                    Some(running) => running.agent.kill(),
+                    None if !disk => return refused(RefusalKind::Unknown),
+                    None => {}
+                }
+                Reply::Destroyed
+            }
+            Call::Inspect { id } if state.agents.contains_key(&id) => Reply::Isolation(report()),
+            Call::Inspect { id } if state.disks.contains(&id) => refused(RefusalKind::NotRunning),
+            Call::Inspect { .. } => refused(RefusalKind::Unknown),
+            Call::List { after } => {
+                let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
+                let row = |(id, running): (&SandboxId, &Running)| SandboxStatus {
+                    id: id.clone(),
+                    launch: running.launch,
+                    life: running.life,
+                };
+                Reply::Sandboxes(rows.take(LIST_PAGE).map(row).collect())
+            }
         }
     }
 
-    /// Every sandbox that the runtime has.
+    /// Every sandbox that has anything.
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.state.lock().unwrap().agents.keys().map(ToString::to_string).collect()
+        self.state.lock().unwrap().disks.iter().map(ToString::to_string).collect()
+    }
+
+    /// Every sandbox that runs, with its launch and whether it stands still.
+    pub(crate) fn running(&self) -> BTreeMap<String, (u32, Life)> {
+        let state = self.state.lock().unwrap();
+        state.agents.iter().map(|(id, r)| (id.to_string(), (r.launch, r.life))).collect()
+    }
+
+    /// The names of calls so far that change what runs.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.state.lock().unwrap().calls.clone()
+    }
+
+    /// From now on every call with this name fails; `None` is none.
+    pub(crate) fn refuse(&self, call: Option<&'static str>) {
+        self.state.lock().unwrap().refuses = call;
     }
 
     /// The orders so far.
@@ -138,30 +209,25 @@ impl FakeRuntime {
             disk_bytes: 64 << 20,
         };
         let id = SandboxId::parse(id).unwrap();
-        let spec = CreateSandbox {
-            id,
-            launch: 1,
-            disk: Disk::New,
-            image: "code:latest".to_owned(),
-            limits,
-            hostname: "x".to_owned(),
-        };
+        let (image, hostname) = ("code:latest".to_owned(), "x".to_owned());
+        let spec = CreateSandbox { id, launch: 1, disk: Disk::New, image, limits, hostname };
         assert_eq!(self.answer(Call::Create(spec)), Reply::Created { launch: 1 });
     }
 
     /// Ends an agent as if it had died.
     pub(crate) fn kill(&self, id: &str) {
         let id = SandboxId::parse(id).unwrap();
-        let state = self.state.lock().unwrap();
-        state.agents[&id].kill();
+        let mut state = self.state.lock().unwrap();
+        let Running { agent, launch, .. } = state.agents.remove(&id).unwrap();
+        agent.kill();
         if let Some(connection) = &state.connection {
-            tell(connection, &Message::Event(Event::Died { id, launch: 1 }));
+            tell(connection, &Message::Event(Event::Died { id, launch }));
         }
     }
 
     /// Makes a sandbox unknown without telling anybody.
     pub(crate) fn forget(&self, id: &str) {
-        self.state.lock().unwrap().agents.remove(&SandboxId::parse(id).unwrap()).unwrap().kill();
+        self.state.lock().unwrap().agents.remove(&SandboxId::parse(id).unwrap()).unwrap().agent.kill();
     }
 
     /// Cuts the connection; `away` says whether the next is refused.

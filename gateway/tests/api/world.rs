@@ -18,10 +18,12 @@ fn gateway_process() {
     let (Some(dir), Ok(listen)) = (std::env::var_os(CHILD), std::env::var(LISTEN)) else { return };
     let (state_dir, run_dir) = (PathBuf::from(&dir).join("state"), PathBuf::from(&dir).join("run"));
     tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
-    let (listen, metrics) = listen.split_once(' ').unwrap();
+    let words: Vec<&str> = listen.split(' ').collect();
+    let [listen, metrics, pool] = words[..] else { panic!("{words:?}") };
+    let pool = pool.parse().unwrap();
     let bind = |address: &str| Endpoint::bind(address.parse().unwrap()).unwrap();
     let (listen, metrics_listen) = (bind(listen), Some(bind(metrics)));
-    bulkhead_gateway::run(Config { listen, metrics_listen, state_dir, run_dir }).unwrap();
+    bulkhead_gateway::run(Config { listen, metrics_listen, state_dir, run_dir, pool }).unwrap();
 }
 
 /// Everything a test needs.
@@ -31,11 +33,17 @@ pub(crate) struct World {
     listen: SocketAddr,
     metrics: SocketAddr,
     process: Option<Child>,
+    pool: usize,
     pub(crate) key: String,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_pool(0)
+    }
+
+    /// With so many sandboxes made ahead.
+    pub(crate) fn with_pool(pool: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["state/gateway", "run/gateway/agents"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
@@ -45,7 +53,7 @@ impl World {
         // The gateway waits for a port that is taken, so nobody else can take it in between for long.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [listen, metrics] = ports.map(|port| port.local_addr().unwrap());
-        let mut world = Self { dir, runtime, listen, metrics, process: None, key: String::new() };
+        let mut world = Self { dir, runtime, listen, metrics, process: None, pool, key: String::new() };
         world.start();
         world.key =
             std::fs::read_to_string(world.dir.path().join("state/api-key")).unwrap().trim().to_owned();
@@ -75,7 +83,7 @@ impl World {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["world::gateway_process", "--exact", "--nocapture"])
             .env(CHILD, self.dir.path())
-            .env(LISTEN, format!("{} {}", self.listen, self.metrics))
+            .env(LISTEN, format!("{} {} {}", self.listen, self.metrics, self.pool))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

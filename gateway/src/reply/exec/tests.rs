@@ -60,6 +60,7 @@ fn each_end_has_its_exit_code() {
         (Finish::Told(agent::End::Timeout), 124, "timeout"),
         (Finish::Told(agent::End::Oom), 137, "oom"),
         (Finish::Told(agent::End::Killed), 137, "killed"),
+        (Finish::Slept, 137, "sleep"),
         (Finish::Gone, 137, "gone"),
     ];
     for (finish, code, kind) in cases {

@@ -8,6 +8,7 @@ use crate::input::{Fields, parameter, read};
 use crate::reply::{self, Reply};
 use crate::routes::Call;
 use crate::service::commands::{self as service, Then};
+use crate::service::life::ready;
 use bulkhead_protocol::agent::MAX_JSON;
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -40,7 +41,8 @@ pub(crate) async fn stdin(call: Call, id: &str, pid: &str) -> ApiResult<Reply> {
         let text = format!("body: is longer than {MAX_JSON} bytes");
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
-    let taken = service::input(&app, &sandbox, pid, (bytes, then)).await?;
+    let visit = ready(&app, &sandbox).await?;
+    let taken = service::input(&app, &visit, pid, (bytes, then)).await?;
     Ok(reply::json(StatusCode::OK, &Taken { success: true, bytes: taken }))
 }
 
@@ -60,6 +62,7 @@ pub(crate) async fn signal(call: Call, id: &str, pid: &str) -> ApiResult<Reply> 
     let mut fields = Fields::of_body(&read(body, &app.bodies).await?)?;
     let signal = fields.take("signal").ok_or_else(|| ApiError::field("signal", "is required"))?;
     let SignalRequest { signal } = SignalRequest { signal: signal_number(&signal)? };
-    service::signal(&app, &sandbox, pid, signal).await?;
+    let visit = ready(&app, &sandbox).await?;
+    service::signal(&app, &visit, pid, signal).await?;
     Ok(reply::json(StatusCode::OK, &Signaled { success: true, message: "the signal was sent" }))
 }

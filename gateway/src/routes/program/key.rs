@@ -24,17 +24,23 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     URL_SAFE_NO_PAD.encode(hash.finalize())
 }
 
+/// The key as the client wrote it, if there is one.
+pub(crate) fn text(headers: &HeaderMap) -> ApiResult<Option<&[u8]>> {
+    let mut values = headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.as_bytes();
+    let visible = !key.is_empty() && key.iter().all(u8::is_ascii_graphic);
+    if !visible || key.len() > MAX_KEY || values.next().is_some() {
+        let rule = format_args!("must be one text of 1 to {MAX_KEY} visible ASCII characters");
+        return Err(ApiError::field("Idempotency-Key", rule));
+    }
+    Ok(Some(key))
+}
+
 impl Key {
     /// The key in these headers, if there is one; `route` is the route's template.
     pub(crate) fn read(headers: &HeaderMap, sandbox: &Sandbox, route: &str) -> ApiResult<Option<Self>> {
-        let mut values = headers.get_all(HEADER).iter();
-        let Some(value) = values.next() else { return Ok(None) };
-        let key = value.as_bytes();
-        let visible = !key.is_empty() && key.iter().all(u8::is_ascii_graphic);
-        if !visible || key.len() > MAX_KEY || values.next().is_some() {
-            let rule = format_args!("must be one text of 1 to {MAX_KEY} visible ASCII characters");
-            return Err(ApiError::field("Idempotency-Key", rule));
-        }
+        let Some(key) = text(headers)? else { return Ok(None) };
         let facts = &sandbox.facts;
         Ok(Some(Self(hash([facts.org.as_bytes(), route.as_bytes(), facts.id.as_str().as_bytes(), key]))))
     }

@@ -8,11 +8,11 @@ use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::input;
 use crate::limits;
-use crate::registry::Sandbox;
+use crate::registry::Visit;
 use crate::reply::Reply;
 use crate::routes::Call;
 use crate::server::Place;
-use crate::service::exec::ready;
+use crate::service::life::ready;
 use crate::service::pty::bridge::{Bridge, Gaps};
 use crate::service::pty::{self as service, Ephemeral};
 use crate::ws::{Client, accept};
@@ -41,13 +41,13 @@ pub(crate) async fn ephemeral(call: Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     let accepted = accept(call.version, &call.headers)?;
     let place = taken(call.place)?;
-    ready(&sandbox).await?;
+    let visit = ready(&call.app, &sandbox).await?;
     let size = Size { cols: limits::COLS_DEFAULT, rows: limits::ROWS_DEFAULT };
     let spec = shell(&sandbox.facts.settings.env, size, Hold::Attached);
     let Ephemeral { owner, terminal, places: [first, second] } =
-        service::ephemeral(&call.app, &sandbox, &spec).await?;
+        service::ephemeral(&call.app, &visit, &spec).await?;
     let (owner, places) = (Some(owner), vec![first, second]);
-    let line = Line { app: call.app, sandbox, place, terminal, owner, places, gaps: Gaps::Close };
+    let line = Line { app: call.app, visit, place, terminal, owner, places, gaps: Gaps::Close };
     tokio::spawn(line.serve(call.upgrade));
     Ok(accepted.reply())
 }
@@ -74,16 +74,16 @@ pub(crate) async fn session(call: Call, id: &str, sid: &str) -> ApiResult<Reply>
     let accepted = accept(call.version, &call.headers)?;
     let place = taken(call.place)?;
     let from = from(&call.query)?;
-    ready(&sandbox).await?;
+    let visit = ready(&call.app, &sandbox).await?;
     // An execution of another kind may have this handle, but it is no session.
-    let session = service::find(&call.app, &sandbox, sid).await?;
+    let session = service::find(&call.app, &visit, sid).await?;
     let (gaps, from) = from.map_or((Gaps::Close, 0), |from| (Gaps::Tell, from));
     if from > session.offset {
         return Err(ApiError::field("from", "is behind the end of the output"));
     }
-    let (agent_place, terminal) = service::attach(&call.app, &sandbox, session.handle, from).await?;
+    let (agent_place, terminal) = service::attach(&call.app, &visit, session.handle, from).await?;
     let places = vec![agent_place];
-    let line = Line { app: call.app, sandbox, place, terminal, owner: None, places, gaps };
+    let line = Line { app: call.app, visit, place, terminal, owner: None, places, gaps };
     tokio::spawn(line.serve(call.upgrade));
     Ok(accepted.reply())
 }
@@ -103,7 +103,7 @@ fn from(query: &str) -> ApiResult<Option<u64>> {
 /// What a socket needs once its handshake is answered.
 struct Line {
     app: Arc<App>,
-    sandbox: Arc<Sandbox>,
+    visit: Visit,
     place: Place,
     terminal: Terminal,
     owner: Option<Owner>,
@@ -113,7 +113,7 @@ struct Line {
 
 impl Line {
     async fn serve(self, upgrade: OnUpgrade) {
-        let Self { app, sandbox, place, terminal, owner, places, gaps } = self;
+        let Self { app, visit, place, terminal, owner, places, gaps } = self;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
@@ -123,7 +123,7 @@ impl Line {
         };
         let open = app.metrics.socket();
         let client = Client::new(TokioIo::new(upgraded)).await;
-        Bridge::new(client, terminal, owner, gaps).run(&app, &sandbox, place.closing()).await;
+        Bridge::new(client, terminal, owner, gaps).run(&app, &visit, place.closing()).await;
         drop((open, places, place));
     }
 }

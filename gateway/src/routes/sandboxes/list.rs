@@ -52,7 +52,7 @@ impl Filter {
 
 /// Killed and deleted sandboxes are hidden (contract §3.3).
 fn is_listed(state: State) -> bool {
-    matches!(status(state).word(), "running" | "error")
+    matches!(status(state).word(), "running" | "snapshotted" | "error")
 }
 
 fn number(field: &'static str, text: &str) -> ApiResult<u64> {

@@ -36,6 +36,9 @@ pub(super) fn check(request: CreateRequest) -> ApiResult<Order> {
         ports: ports(request.ports, request.publish_ports)?,
         region,
         auto_sleep: if request.auto_sleep == Some(true) { AutoSleep::On } else { AutoSleep::Off },
+        idle_timeout_s: request.idle_timeout_seconds,
+        ttl_s: request.ttl_seconds,
+        expires: None,
     };
     let answer = if request.sync == Some(false) { Answer::AtOnce } else { Answer::WhenReady };
     Ok(Order { name: request.name, image, settings, answer })

@@ -22,12 +22,22 @@ pub(super) fn create(mut fields: Fields) -> ApiResult<CreateRequest> {
         sync: Some(fields.switch("sync", Switch::On)? == Switch::On),
         env_vars: fields.texts("envVars")?,
         auto_sleep: Some(fields.switch("autoSleep", Switch::Off)? == Switch::On),
+        idle_timeout_seconds: seconds(&mut fields, "idleTimeoutSeconds", &limits::IDLE_TIMEOUT)?,
+        ttl_seconds: seconds(&mut fields, "ttlSeconds", &limits::TTL)?,
         region: fields.text("region")?,
         labels: fields.texts("labels")?,
         publish_ports: fields.list("publishPorts")?.map(numbers).transpose()?,
         ports: fields.list("ports")?.map(ports).transpose()?,
         limits: fields.object("limits")?.map(ceilings).transpose()?,
     })
+}
+
+fn seconds(
+    fields: &mut Fields,
+    name: &str,
+    bounds: &std::ops::RangeInclusive<u64>,
+) -> ApiResult<Option<u32>> {
+    Ok(fields.whole(name, bounds)?.and_then(|seconds| u32::try_from(seconds).ok()))
 }
 
 fn numbers(items: Vec<Value>) -> ApiResult<Vec<u16>> {

@@ -7,9 +7,9 @@
 use crate::agent_client::{AgentError, Heard, Listen, Owner, Terminal};
 use crate::app::App;
 use crate::limits;
-use crate::registry::Sandbox;
+use crate::registry::{Departure, Visit};
 use crate::server::{Closing, closed};
-use crate::service::exec::{fault, sandbox_died};
+use crate::service::exec::{departure, fault};
 use crate::ws::{Client, Cutter, Farewell, Said, Tail};
 use bulkhead_protocol::agent::Gap;
 use std::pin::pin;
@@ -83,24 +83,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
     }
 
     /// Serves the client until one of the two ends.
-    pub(crate) async fn run(mut self, app: &App, sandbox: &Sandbox, mut closing: Closing) {
+    pub(crate) async fn run(mut self, app: &App, sandbox: &Visit, mut closing: Closing) {
         let last = self.rounds(sandbox, &mut closing).await;
         // An ephemeral terminal ends with its client, not with the client's last word.
         drop(self.owner.take());
         let farewell = match last {
             Last::Left => None,
             Last::Said(farewell) => Some(farewell),
-            Last::Broke(error) if sandbox_died(sandbox, &error).await => Some(Farewell::GONE),
-            Last::Broke(error) => {
-                fault(app, sandbox, &error);
-                Some(Farewell::FAULT)
-            }
+            Last::Broke(error) => Some(match departure(sandbox, &error).await {
+                Some(departure) => farewell(departure),
+                None => {
+                    fault(app, sandbox, &error);
+                    Farewell::FAULT
+                }
+            }),
         };
         self.client.close(farewell).await;
     }
 
-    async fn rounds(&mut self, sandbox: &Sandbox, closing: &mut Closing) -> Last {
-        let mut gone = pin!(sandbox.until(|state| !state.is_running()));
+    async fn rounds(&mut self, sandbox: &Visit, closing: &mut Closing) -> Last {
+        let mut gone = pin!(sandbox.over());
         let mut closes = pin!(closed(closing));
         let mut listened = Listen::Yes;
         loop {
@@ -112,6 +114,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
                 self.terminal.forgive();
             }
             listened = listen;
+            if sandbox.excuses_silence()
+                && listen == Listen::Yes
+                && Instant::now() >= self.terminal.deadline()
+            {
+                self.terminal.forgive();
+            }
             let deadline = self.deadline(listen);
             let input = if self.terminal.has_room() { Listen::Yes } else { Listen::No };
             let event = tokio::select! {
@@ -120,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
                 // It says nothing but that it lives, so it is read also while the client is slow.
                 () = drain(&mut self.owner) => continue,
                 () = sleep_until(deadline) => Event::Time,
-                _ = &mut gone => Event::End(Farewell::GONE),
+                departure = &mut gone => Event::End(farewell(departure)),
                 () = &mut closes => Event::End(Farewell::CLOSING),
             };
             if let Err(last) = self.take(event, listen) {
@@ -229,6 +237,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
             return Err(Last::Broke(AgentError::Late("silence")));
         }
         Ok(())
+    }
+}
+
+fn farewell(departure: Departure) -> Farewell {
+    match departure {
+        Departure::Slept => Farewell::SLEPT,
+        Departure::Died => Farewell::GONE,
     }
 }
 

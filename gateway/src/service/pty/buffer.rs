@@ -5,7 +5,7 @@ use crate::agent_client::{AgentError, Collected, FrameStream, Item};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
-use crate::registry::Sandbox;
+use crate::registry::Visit;
 use crate::service::exec::place;
 use hyper::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -21,7 +21,7 @@ pub(crate) struct Buffer {
 }
 
 /// What the session `id` has written up to now.
-pub(crate) async fn read(app: &App, sandbox: &Sandbox, id: &str) -> ApiResult<Buffer> {
+pub(crate) async fn read(app: &App, sandbox: &Visit, id: &str) -> ApiResult<Buffer> {
     let session = find(app, sandbox, id).await?;
     let busy = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too many buffers are being read");
     let reader = READERS.try_acquire().map_err(busy)?;

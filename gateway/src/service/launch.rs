@@ -1,0 +1,76 @@
+//! One launch: order to the runtime → the agent's hello → row `running`. The same for a new sandbox and one that is woken.
+//! What to do when it fails is the caller's.
+
+use super::runtime_error;
+use crate::agent_client::AgentError;
+use crate::app::App;
+use crate::error::{ApiError, ApiResult, chain};
+use crate::ids;
+use crate::registry::{Event, Sandbox, State};
+use crate::store::Status;
+use bulkhead_protocol::runtime::{CreateSandbox, Disk, MAX_HOSTNAME};
+use hyper::StatusCode;
+
+/// Makes the launch with this number.
+pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk) -> ApiResult<()> {
+    let facts = &sandbox.facts;
+    let spec = CreateSandbox {
+        id: facts.id.clone(),
+        launch,
+        disk,
+        image: facts.image.clone(),
+        limits: facts.settings.limits,
+        hostname: hostname(&facts.name),
+    };
+    if app.runtime.create(spec).await.map_err(runtime_error)? != launch {
+        return Err(ApiError::internal("the runtime made another launch"));
+    }
+    app.agents.hello(&facts.id, ids::characters::<26>()?).await.map_err(agent_error)?;
+    app.store.set_status(facts.id.clone(), Status::Running, launch).await?;
+    born(app, sandbox, launch).await
+}
+
+/// The end of a launch: it runs, unless the news of its death have come already.
+pub(super) async fn born(app: &App, sandbox: &Sandbox, launch: u32) -> ApiResult<()> {
+    if !matches!(sandbox.apply(Event::Launched { launch }), Ok(State::Killed { .. })) {
+        return Ok(());
+    }
+    let id = sandbox.facts.id.clone();
+    if let Err(error) = app.store.set_status(id, Status::Killed, launch).await {
+        tracing::error!(sandbox = %sandbox.facts.id, error = chain(&error), "a death was not noted");
+    }
+    Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the sandbox died while it was started"))
+}
+
+fn agent_error(error: AgentError) -> ApiError {
+    let (status, text) = match error {
+        AgentError::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "the sandbox did not answer in time"),
+        AgentError::Unreachable(_)
+        | AgentError::Malformed(_)
+        | AgentError::Closed
+        | AgentError::Refused(_)
+        | AgentError::Undelivered(_)
+        | AgentError::NotFound
+        | AgentError::Conflict
+        | AgentError::Stranger => (StatusCode::INTERNAL_SERVER_ERROR, "the sandbox did not start"),
+    };
+    ApiError::new(status, text).because(error)
+}
+
+/// A host name of what fits of the sandbox's name.
+pub(super) fn hostname(name: &str) -> String {
+    name.get(..MAX_HOSTNAME.min(name.len())).unwrap_or("sandbox").trim_end_matches(['-', '.']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hostname;
+
+    #[test]
+    fn a_host_name_is_the_beginning_of_the_name() {
+        assert_eq!(hostname("box.example"), "box.example");
+        let long = format!("{}.b", "a".repeat(63));
+        assert_eq!(hostname(&long), "a".repeat(63));
+        assert_eq!(hostname(&"a".repeat(200)).len(), 64);
+    }
+}

@@ -1,0 +1,86 @@
+//! Where a sandbox is brought when somebody wants it there: awake for a call, asleep, frozen. Each step is driven by one
+//! task of its own, whoever asked for it: a client that goes away changes nothing, everybody else waits and looks again.
+
+mod drive;
+
+pub(crate) use drive::insist_on_sleep;
+
+use crate::app::App;
+use crate::error::{ApiError, ApiResult};
+use crate::limits;
+use crate::registry::{Advance, Departure, Goal, Obstacle, Sandbox, State, Visit};
+use hyper::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Brings a sandbox to `goal`, step by step.
+pub(crate) async fn reach(app: &Arc<App>, sandbox: &Arc<Sandbox>, goal: Goal) -> ApiResult<()> {
+    loop {
+        match sandbox.advance(goal) {
+            Advance::There => return Ok(()),
+            Advance::Begun(state) => drive(app, sandbox, state).await?,
+            Advance::Wait => drop(settled(sandbox).await?),
+            Advance::No(obstacle) => return Err(obstacle.into()),
+        }
+    }
+}
+
+/// The first step to `goal`, if nobody has used the sandbox for so long.
+pub(crate) async fn rest(
+    app: &Arc<App>,
+    sandbox: &Arc<Sandbox>,
+    goal: Goal,
+    idle: Duration,
+) -> ApiResult<()> {
+    match sandbox.advance_if_idle(goal, idle) {
+        Some(Advance::Begun(state)) => drive(app, sandbox, state).await,
+        Some(Advance::There | Advance::Wait | Advance::No(_)) | None => Ok(()),
+    }
+}
+
+async fn drive(app: &Arc<App>, sandbox: &Arc<Sandbox>, state: State) -> ApiResult<()> {
+    let task = tokio::spawn(drive::out_of(Arc::clone(app), Arc::clone(sandbox), state));
+    task.await.map_err(ApiError::internal)?
+}
+
+/// A sandbox whose agent can be asked now. One that sleeps is woken first, one that is frozen is thawed.
+pub(crate) async fn ready(app: &Arc<App>, sandbox: &Arc<Sandbox>) -> ApiResult<Visit> {
+    for _ in 0..limits::WAKES {
+        if let Some(visit) = Visit::begin(sandbox) {
+            return Ok(visit);
+        }
+        reach(app, sandbox, Goal::Awake).await?;
+    }
+    Err(ApiError::new(StatusCode::CONFLICT, "others put the sandbox to sleep again and again"))
+}
+
+/// Waits until no transition is under way.
+pub(crate) async fn settled(sandbox: &Sandbox) -> ApiResult<State> {
+    let late =
+        |_| ApiError::new(StatusCode::GATEWAY_TIMEOUT, "the sandbox is still being started or stopped");
+    let settled = sandbox.until(|state| !state.is_busy());
+    tokio::time::timeout(limits::TRANSITION_PATIENCE, settled).await.map_err(late)
+}
+
+/// What a client learns whose call found the agent gone.
+pub(crate) fn departed(sandbox: &Sandbox, departure: Departure) -> ApiError {
+    match (departure, sandbox.state()) {
+        (_, State::Deleting) => Obstacle::Deleting.into(),
+        (Departure::Slept, _) => {
+            ApiError::new(StatusCode::CONFLICT, "the sandbox was put to sleep meanwhile")
+        }
+        (Departure::Died, _) => Obstacle::Killed.into(),
+    }
+}
+
+impl From<Obstacle> for ApiError {
+    fn from(obstacle: Obstacle) -> Self {
+        let text = match obstacle {
+            Obstacle::Deleting => return Self::no_sandbox(),
+            Obstacle::Killed => "the sandbox was killed; its processes are gone; start launches it again",
+            Obstacle::Failed => "the sandbox failed to start; start tries again",
+            Obstacle::Asleep => "the sandbox is asleep: it has no processes to freeze or to thaw",
+        };
+        Self::new(StatusCode::CONFLICT, text)
+    }
+}

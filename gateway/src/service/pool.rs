@@ -1,0 +1,151 @@
+//! Sandboxes made ahead: the image and the limits that clients ask for most, no organisation, no name. A create that fits
+//! takes one and gives it its name. Nobody sees one before; one that was anybody's never comes back.
+//!
+//! Their rows say `pooled`: the next start destroys what it finds. Refilled by one task, off the path of requests.
+
+mod refill;
+
+pub(crate) use refill::{clear, destroy, drain, refill};
+
+use super::launch::{born, hostname};
+use super::{create, runtime_error};
+use crate::app::App;
+use crate::error::{ApiError, ApiResult};
+use crate::limits;
+use crate::registry::Sandbox;
+use crate::sandbox::{Facts, usual_limits};
+use crate::store::{Claim, Row, Status};
+use bulkhead_protocol::SandboxId;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// One that waits for its tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Spare {
+    id: SandboxId,
+    image: String,
+}
+
+/// Those that wait, and what the refilling has to know.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    size: usize,
+    state: Mutex<Spares>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Spares {
+    ready: VecDeque<Spare>,
+    /// Those that are being made, taken or ended, which the runtime may list.
+    moving: HashSet<SandboxId>,
+    last_create: Instant,
+    closed: bool,
+}
+
+impl Pool {
+    /// A pool of so many, empty as yet.
+    pub(crate) fn new(size: usize) -> Self {
+        let (ready, moving) = (VecDeque::new(), HashSet::new());
+        let spares = Spares { ready, moving, last_create: Instant::now(), closed: false };
+        Self { size: size.min(limits::MAX_POOL), state: Mutex::new(spares), changed: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Spares> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A create is under way: refilling waits.
+    pub(crate) fn busy(&self) {
+        if self.size > 0 {
+            self.lock().last_create = Instant::now();
+        }
+    }
+
+    /// The id of one that can become a sandbox of these facts.
+    pub(crate) fn take(&self, wanted: &Facts) -> Option<SandboxId> {
+        if wanted.settings.limits != usual_limits() {
+            return None;
+        }
+        let mut spares = self.lock();
+        let fits = spares.ready.iter().position(|spare| spare.image == wanted.image)?;
+        let Spare { id, .. } = spares.ready.remove(fits)?;
+        spares.moving.insert(id.clone());
+        self.changed.notify_one();
+        Some(id)
+    }
+
+    /// One is on its way: in, out, or to its end.
+    fn moves(&self, id: &SandboxId) {
+        self.lock().moving.insert(id.clone());
+    }
+
+    /// It has arrived.
+    fn moved(&self, id: &SandboxId) {
+        self.lock().moving.remove(id);
+    }
+
+    /// Whether this is the id of one of them.
+    pub(crate) fn knows(&self, id: &SandboxId) -> bool {
+        let spares = self.lock();
+        spares.moving.contains(id) || spares.ready.iter().any(|spare| spare.id == *id)
+    }
+
+    /// Takes one out that has died.
+    pub(crate) fn lose(&self, id: &SandboxId) -> Option<SandboxId> {
+        let mut spares = self.lock();
+        let at = spares.ready.iter().position(|spare| spare.id == *id)?;
+        self.changed.notify_one();
+        spares.ready.remove(at).map(|spare| spare.id)
+    }
+
+    /// The ids of all that are there.
+    pub(crate) fn ids(&self) -> Vec<SandboxId> {
+        self.lock().ready.iter().map(|spare| spare.id.clone()).collect()
+    }
+}
+
+/// Makes one that was taken out of the pool the sandbox of `facts`, whose id it has. `None` where the key is taken; then,
+/// and where it fails, it is destroyed.
+pub(crate) async fn assign(
+    app: &Arc<App>,
+    facts: Facts,
+    claim: Option<Claim>,
+) -> ApiResult<Option<Arc<Sandbox>>> {
+    let outcome = adopt(app, &facts, claim).await;
+    if !matches!(outcome, Ok(Some(_))) {
+        if let Some(sandbox) = app.registry.any(&facts.id) {
+            create::withdraw(app, &sandbox, create::FIRST).await;
+        } else {
+            tokio::spawn(destroy(Arc::clone(app), facts.id));
+            return outcome;
+        }
+    }
+    app.pool.moved(&facts.id);
+    outcome
+}
+
+async fn adopt(app: &Arc<App>, facts: &Facts, claim: Option<Claim>) -> ApiResult<Option<Arc<Sandbox>>> {
+    let hostname = hostname(&facts.name);
+    // Before the row: nothing half named ever belongs to a tenant.
+    let (outside, inside) = tokio::join!(
+        app.runtime.name(facts.id.clone(), hostname.clone()),
+        app.agents.name(&facts.id, hostname)
+    );
+    outside.map_err(runtime_error)?;
+    inside.map_err(ApiError::internal)?;
+    let row = Row { facts: facts.clone(), status: Status::Running, launch: create::FIRST };
+    let Some(sandbox) = create::insert(app, row, claim).await? else { return Ok(None) };
+    born(app, &sandbox, create::FIRST).await?;
+    Ok(Some(sandbox))
+}
+
+/// What the runtime says of one in the pool.
+pub(crate) fn died(app: &Arc<App>, id: &SandboxId) {
+    if let Some(id) = app.pool.lose(id) {
+        tracing::warn!(sandbox = %id, "a sandbox made ahead died");
+        tokio::spawn(destroy(Arc::clone(app), id));
+    }
+}
