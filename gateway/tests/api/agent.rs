@@ -28,7 +28,7 @@ impl Agent {
         let path = dir.join(format!("{}.sock", spec.id));
         let listener = UnixListener::bind(&path).unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
-        let (kept, image) = (Arc::clone(&connections), spec.image.clone());
+        let (kept, image, launch) = (Arc::clone(&connections), spec.image.clone(), spec.launch);
         let executions = Arc::new((Terminals::default(), Commands::default()));
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -37,7 +37,7 @@ impl Agent {
                 // A broken pipe is the gateway giving up, which is what most of this is for.
                 std::thread::spawn(move || {
                     let close = stream.try_clone().unwrap();
-                    serve(stream, &image, &executions).unwrap_or_default();
+                    serve(stream, (&image, launch), &executions).unwrap_or_default();
                     close.shutdown(Shutdown::Both).unwrap_or_default();
                 });
             }
@@ -58,7 +58,7 @@ impl Agent {
 
 fn serve(
     mut stream: UnixStream,
-    image: &str,
+    (image, launch): (&str, u32),
     (terminals, commands): &(Terminals, Commands),
 ) -> io::Result<()> {
     let (head, body) = request(&mut stream)?;
@@ -69,6 +69,8 @@ fn serve(
             "mute:latest" => return stall(&mut stream),
             "liar:latest" => hello.nonce = "another".to_owned(),
             "old:latest" => hello.protocol = 0,
+            // Of no use to the first gateway, which is killed before.
+            "late:latest" if launch == 1 => return stall(&mut stream),
             _ => {}
         }
         return answer(&mut stream, "200 OK", &serde_json::to_vec(&hello)?);

@@ -87,7 +87,6 @@ impl FakeRuntime {
     }
 
     fn answer(&self, call: Call) -> Reply {
-        let refused = |kind| Reply::Refused { kind, detail: "secret detail of the host".to_owned() };
         let mut state = self.state.lock().unwrap();
         let name = serde_json::to_value(&call).unwrap();
         let name = name.as_object().and_then(|call| call.keys().next().cloned()).unwrap_or_default();
@@ -101,49 +100,10 @@ impl FakeRuntime {
             Call::Hello { .. } => Reply::Hello { protocol: RUNTIME_PROTOCOL },
             Call::ResolveImage { image } if image == "nothing" => refused(RefusalKind::UnknownImage),
             Call::ResolveImage { image } => Reply::Image { image: format!("{image}:latest") },
-            Call::Create(spec) if spec.image == "full:latest" => {
-                state.created.push(spec);
-                refused(RefusalKind::NoRoom(Scarce::Memory))
+            Call::Create(spec) => self.create(&mut state, spec),
+            Call::Stop { .. } | Call::Freeze { .. } | Call::Thaw { .. } | Call::Name { .. } => {
+                turn(&mut state, call)
             }
-            Call::Create(spec) => {
-                assert!(!state.agents.contains_key(&spec.id), "{} runs already", spec.id);
-                let has_disk = state.disks.contains(&spec.id);
-                assert_eq!(has_disk, spec.disk == Disk::Kept, "the disk of {}", spec.id);
-                assert!(
-                    state.created.iter().all(|old| old.id != spec.id || old.launch < spec.launch),
-                    "launch {} of {} is no new one",
-                    spec.launch,
-                    spec.id
-                );
-                let (agent, launch) = (Agent::start(&self.agents_dir, &spec), spec.launch);
-                state.agents.insert(spec.id.clone(), Running { agent, launch, life: Life::Running });
-                state.disks.insert(spec.id.clone());
-                state.created.push(spec);
-                Reply::Created { launch }
-            }
-            Call::Stop { id } => match state.agents.remove(&id) {
-                Some(running) => {
-                    running.agent.kill();
-                    Reply::Stopped
-                }
-                None => refused(RefusalKind::Unknown),
-            },
-            Call::Freeze { id } => match state.agents.get_mut(&id) {
-                Some(running) => {
-                    running.life = Life::Frozen;
-                    Reply::Frozen
-                }
-                None => refused(RefusalKind::Unknown),
-            },
-            Call::Thaw { id } => match state.agents.get_mut(&id) {
-                Some(running) => {
-                    running.life = Life::Running;
-                    Reply::Thawed
-                }
-                None => refused(RefusalKind::Unknown),
-            },
-            Call::Name { id, .. } if state.agents.contains_key(&id) => Reply::Named,
-            Call::Name { .. } => refused(RefusalKind::Unknown),
             Call::ListDisks { after } => {
                 let rows = state.disks.iter().filter(|id| Some(*id) > after.as_ref());
                 Reply::Disks(rows.take(LIST_PAGE).cloned().collect())
@@ -171,6 +131,23 @@ impl FakeRuntime {
                 Reply::Sandboxes(rows.take(LIST_PAGE).map(row).collect())
             }
         }
+    }
+
+    fn create(&self, state: &mut State, spec: CreateSandbox) -> Reply {
+        if spec.image == "full:latest" {
+            state.created.push(spec);
+            return refused(RefusalKind::NoRoom(Scarce::Memory));
+        }
+        assert!(!state.agents.contains_key(&spec.id), "{} runs already", spec.id);
+        let has_disk = state.disks.contains(&spec.id);
+        assert_eq!(has_disk, spec.disk == Disk::Kept, "the disk of {}", spec.id);
+        let newer = state.created.iter().all(|old| old.id != spec.id || old.launch < spec.launch);
+        assert!(newer, "launch {} of {} is no new one", spec.launch, spec.id);
+        let (agent, launch) = (Agent::start(&self.agents_dir, &spec), spec.launch);
+        state.agents.insert(spec.id.clone(), Running { agent, launch, life: Life::Running });
+        state.disks.insert(spec.id.clone());
+        state.created.push(spec);
+        Reply::Created { launch }
     }
 
     /// Every sandbox that has anything.
@@ -214,6 +191,14 @@ impl FakeRuntime {
         assert_eq!(self.answer(Call::Create(spec)), Reply::Created { launch: 1 });
     }
 
+    /// Launches one whose disk is there, as a gateway did that is gone.
+    pub(crate) fn launch_again(&self, id: &str, launch: u32) {
+        let id = SandboxId::parse(id).unwrap();
+        let first = self.created().into_iter().find(|spec| spec.id == id).unwrap();
+        let spec = CreateSandbox { launch, disk: Disk::Kept, ..first };
+        assert_eq!(self.answer(Call::Create(spec)), Reply::Created { launch });
+    }
+
     /// Ends an agent as if it had died.
     pub(crate) fn kill(&self, id: &str) {
         let id = SandboxId::parse(id).unwrap();
@@ -236,6 +221,34 @@ impl FakeRuntime {
         state.away = away == Away::Yes;
         if let Some(connection) = state.connection.take() {
             connection.shutdown(Shutdown::Both).unwrap();
+        }
+    }
+}
+
+fn refused(kind: RefusalKind) -> Reply {
+    Reply::Refused { kind, detail: "secret detail of the host".to_owned() }
+}
+
+/// A call about what runs.
+fn turn(state: &mut State, call: Call) -> Reply {
+    let (Call::Stop { id } | Call::Freeze { id } | Call::Thaw { id } | Call::Name { id, .. }) = &call else {
+        panic!("{call:?}");
+    };
+    let Some(running) = state.agents.get_mut(id) else { return refused(RefusalKind::Unknown) };
+    match call {
+        Call::Freeze { .. } => {
+            running.life = Life::Frozen;
+            Reply::Frozen
+        }
+        Call::Thaw { .. } => {
+            running.life = Life::Running;
+            Reply::Thawed
+        }
+        Call::Name { .. } => Reply::Named,
+        _ => {
+            running.agent.kill();
+            state.agents.remove(id);
+            Reply::Stopped
         }
     }
 }
