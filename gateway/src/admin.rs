@@ -5,12 +5,12 @@ pub mod client;
 mod handler;
 mod wire;
 
-pub use wire::{KeyInfo, NewKey, Org};
+pub use wire::{KeyInfo, KeyOrder, Leak, NewKey, Org, OrgInfo};
 
 use crate::app::App;
 use crate::dirs::Directory;
 use crate::error::Error;
-use crate::server::{self, Closing};
+use crate::server::{self, Claim, Closing};
 use handler::Admin;
 use std::io;
 use std::path::Path;
@@ -50,7 +50,7 @@ pub(crate) async fn accept(app: Arc<App>, listener: UnixListener, mut closing: C
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
                 let (closing, admin) = (closing.clone(), Admin::new(Arc::clone(&app)));
                 tokio::spawn(async move {
-                    server::serve(stream, closing, admin).await;
+                    server::serve(stream, closing, Claim::nobody(), admin).await;
                     drop(place);
                 });
             }

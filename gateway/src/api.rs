@@ -9,6 +9,7 @@ mod pty;
 pub(crate) mod refusals;
 mod sandbox;
 mod session;
+mod tenants;
 
 pub(crate) use commands::{
     AttachRequest, Commands, Exit, Killed, PidRequest, Process, SignalRequest, Signaled, Started,
@@ -19,6 +20,11 @@ pub(crate) use isolation::Isolation;
 pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};
 pub(crate) use sandbox::{CreateRequest, LimitsRequest, PatchRequest, Port, Sandbox, instant, status};
 pub(crate) use session::{SessionLine, SessionRequest, SessionResult, SessionStreamRequest};
+
+pub(crate) use tenants::{
+    ActivateRequest, KeyGiven, KeyRequest, KeyShown, LeakShown, Leaks, Me, NewKeyShown, Nothing, OrgShown,
+    PersonShown, RegisterRequest, Registered, UserShown,
+};
 
 use serde::Serialize;
 use utoipa::ToSchema;

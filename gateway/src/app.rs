@@ -1,12 +1,18 @@
 //! Everything that requests share. Built once, at start; must never hold anything of a single request.
 
 use crate::agent_client::{AgentClient, Budget};
+use crate::audit::Audit;
 use crate::auth::Keys;
 use crate::clock::Clock;
+use crate::config::Registration;
+use crate::fair::Fair;
 use crate::input::BodyBudget;
 use crate::metrics::Metrics;
+use crate::pipeline::Flights;
+use crate::quota::Accounts;
 use crate::registry::Registry;
 use crate::routes::system::Pulse;
+use crate::routes::tenants::register::Desk;
 use crate::runtime_client::RuntimeClient;
 use crate::service::pool::Pool;
 use crate::service::session::Turns;
@@ -31,4 +37,10 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) pulse: Pulse,
     pub(crate) turns: Turns,
+    pub(crate) accounts: Accounts,
+    pub(crate) fair: Fair,
+    pub(crate) flights: Flights,
+    pub(crate) audit: Audit,
+    pub(crate) registration: Registration,
+    pub(crate) desk: Desk,
 }

@@ -3,17 +3,28 @@
 //!
 //! Must never log, return or keep a plain key, and takes the same way for every kind of wrong key.
 
+mod principal;
+mod scope;
+mod uses;
+
+pub(crate) use principal::Principal;
+pub(crate) use scope::{Scope, Scopes};
+pub(crate) use uses::note;
+
 use crate::error::{ApiError, ApiResult, Error};
 use crate::ids;
 use crate::store::{KeyRow, Owner, now_us};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::{HeaderMap, StatusCode};
+use principal::Validity;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 pub(crate) const HEADER: &str = "x-api-key";
 const PREFIX: &str = "bh_";
@@ -21,57 +32,124 @@ const ID_LEN: usize = 8;
 const SECRET_BYTES: usize = 32;
 const KEY_LEN: usize = PREFIX.len() + ID_LEN + (SECRET_BYTES * 4).div_ceil(3);
 
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Principal {
-    pub(crate) org: String,
-    pub(crate) user: String,
-}
-
 /// The pepper; its `Debug` shows nothing.
 type Pepper = secrecy::SecretSlice<u8>;
 
-/// Every key that was ever made, by id.
+/// One key, and who waits for its end.
+#[derive(Debug)]
+struct Entry {
+    row: KeyRow,
+    validity: watch::Sender<Validity>,
+    /// When it was used last, in microseconds since 1970; 0 is never.
+    used_us: AtomicI64,
+    /// The same, as the store has it.
+    noted_us: AtomicI64,
+}
+
+impl Entry {
+    fn new(row: KeyRow) -> Self {
+        let used = row.used_us.unwrap_or(0);
+        let (used_us, noted_us) = (AtomicI64::new(used), AtomicI64::new(used));
+        Self { row, validity: watch::Sender::new(Validity::Good), used_us, noted_us }
+    }
+
+    /// The row as it is now.
+    fn shown(&self) -> KeyRow {
+        let used = Some(self.used_us.load(Ordering::Relaxed)).filter(|used| *used > 0);
+        KeyRow { used_us: used, ..self.row.clone() }
+    }
+}
+
+/// What a new key shall be.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) name: String,
+    pub(crate) scopes: Scopes,
+    /// In microseconds since 1970.
+    pub(crate) expires_us: Option<i64>,
+}
+
+/// Every key, by id.
 #[derive(Debug)]
 pub(crate) struct Keys {
     pepper: Pepper,
-    rows: RwLock<HashMap<String, KeyRow>>,
+    entries: RwLock<HashMap<String, Entry>>,
 }
 
 impl Keys {
     pub(crate) fn new(pepper: Vec<u8>, rows: Vec<KeyRow>) -> Self {
-        let rows = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
-        Self { pepper: Pepper::from(pepper), rows: RwLock::new(rows) }
+        let entries = rows.into_iter().map(|row| (row.id.clone(), Entry::new(row))).collect();
+        Self { pepper: Pepper::from(pepper), entries: RwLock::new(entries) }
     }
 
     /// A new key of `owner`: its row, and the key itself, which exists nowhere else.
-    pub(crate) fn mint(&self, owner: &Owner, name: &str) -> Result<(KeyRow, SecretString), Error> {
+    pub(crate) fn mint(&self, owner: &Owner, order: Order) -> Result<(KeyRow, SecretString), Error> {
         let id = ids::characters::<ID_LEN>()?;
         let secret: [u8; SECRET_BYTES] = ids::random()?;
         let plain = SecretString::from(format!("{PREFIX}{id}{}", URL_SAFE_NO_PAD.encode(secret)));
+        let now = now_us();
         let row = KeyRow {
             id,
             org: owner.org.clone(),
             user: owner.user.clone(),
-            name: name.to_owned(),
+            name: order.name,
             hash: self.hash(plain.expose_secret().as_bytes()),
-            created_us: now_us(),
-            expires_us: None,
+            scopes: order.scopes,
+            created_us: now,
+            updated_us: now,
+            used_us: None,
+            expires_us: order.expires_us,
             revoked_us: None,
+            is_active: true,
         };
         Ok((row, plain))
     }
 
-    /// Makes a key valid.
-    pub(crate) fn admit(&self, row: KeyRow) {
-        self.rows.write().unwrap_or_else(PoisonError::into_inner).insert(row.id.clone(), row);
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a key.
-    pub(crate) fn revoke(&self, id: &str) {
-        if let Some(row) = self.rows.write().unwrap_or_else(PoisonError::into_inner).get_mut(id) {
-            row.revoked_us = row.revoked_us.or_else(|| Some(now_us()));
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Entry>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a row as the store has it; who goes on for a key that has ended is told.
+    pub(crate) fn admit(&self, row: KeyRow) {
+        let mut entries = self.write();
+        match entries.get_mut(&row.id) {
+            Some(entry) => {
+                let good = row.is_active && row.revoked_us.is_none();
+                let used_us = entry.row.used_us;
+                entry.row = KeyRow { used_us, ..row };
+                if good {
+                    // Who was told to end goes on to end.
+                    entry.validity = watch::Sender::new(Validity::Good);
+                } else {
+                    entry.validity.send_replace(Validity::Over);
+                }
+            }
+            None => drop(entries.insert(row.id.clone(), Entry::new(row))),
         }
+    }
+
+    /// Forgets a key; who goes on for it is told.
+    pub(crate) fn forget(&self, id: &str) {
+        if let Some(entry) = self.write().remove(id) {
+            entry.validity.send_replace(Validity::Over);
+        }
+    }
+
+    /// The keys of an organisation, newest first.
+    pub(crate) fn of(&self, org: &str) -> Vec<KeyRow> {
+        let mut rows: Vec<_> =
+            self.read().values().filter(|entry| entry.row.org == org).map(Entry::shown).collect();
+        rows.sort_by(|a, b| (b.created_us, &b.id).cmp(&(a.created_us, &a.id)));
+        rows
+    }
+
+    /// Whether the organisation has this key.
+    pub(crate) fn belongs(&self, org: &str, id: &str) -> bool {
+        self.read().get(id).is_some_and(|entry| entry.row.org == org)
     }
 
     fn hash(&self, key: &[u8]) -> [u8; 32] {
@@ -97,13 +175,17 @@ impl Keys {
         // zeros: what differs in time does not depend on how much of a key is right.
         let hash = self.hash(key);
         let id = key.get(PREFIX.len()..PREFIX.len() + ID_LEN).and_then(|id| std::str::from_utf8(id).ok());
-        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        let row = id.and_then(|id| rows.get(id));
-        let expected = row.map_or([0; 32], |row| row.hash);
+        let entries = self.read();
+        let entry = id.and_then(|id| entries.get(id));
+        let expected = entry.map_or([0; 32], |entry| entry.row.hash);
         let equal = bool::from(hash.ct_eq(&expected)) && key.len() == KEY_LEN;
-        row.filter(|row| equal && row.revoked_us.is_none())
-            .filter(|row| row.expires_us.is_none_or(|end| now_us() < end))
-            .map(|row| Principal { org: row.org.clone(), user: row.user.clone() })
+        let now = now_us();
+        let entry = entry
+            .filter(|entry| equal && entry.row.revoked_us.is_none() && entry.row.is_active)
+            .filter(|entry| entry.row.expires_us.is_none_or(|end| now < end))?;
+        entry.used_us.fetch_max(now, Ordering::Relaxed);
+        let KeyRow { id, org, user, scopes, expires_us, .. } = entry.row.clone();
+        Some(Principal { org, user, key: id, scopes, expires_us, validity: entry.validity.subscribe() })
     }
 }
 
@@ -111,11 +193,13 @@ impl Keys {
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
+    use std::time::Duration;
 
     fn keys() -> (Keys, KeyRow, String) {
         let keys = Keys::new(vec![7; 32], Vec::new());
-        let owner = Owner { org: "o".to_owned(), org_name: "n".to_owned(), user: "u".to_owned() };
-        let (row, plain) = keys.mint(&owner, "test").unwrap();
+        let owner = Owner::new("o", "n", "u");
+        let order = Order { name: "test".to_owned(), scopes: Scopes::STAR, expires_us: None };
+        let (row, plain) = keys.mint(&owner, order).unwrap();
         keys.admit(row.clone());
         (keys, row, plain.expose_secret().to_owned())
     }
@@ -137,7 +221,9 @@ mod tests {
         assert_eq!(plain.len(), KEY_LEN);
         assert!(plain.starts_with("bh_") && plain[3..11] == *row.id);
         assert!(plain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
-        assert_eq!(ask(&keys, &[&plain]).unwrap(), Principal { org: "o".to_owned(), user: "u".to_owned() });
+        let asked = ask(&keys, &[&plain]).unwrap();
+        assert_eq!((asked.org.as_str(), asked.user.as_str(), &asked.key), ("o", "u", &row.id));
+        assert!(keys.of("o")[0].used_us.is_some() && keys.of("other").is_empty());
     }
 
     #[test]
@@ -162,8 +248,29 @@ mod tests {
         row.expires_us = None;
         keys.admit(row.clone());
         assert!(ask(&keys, &[&plain]).is_ok());
-        keys.revoke(&row.id);
+        row.revoked_us = Some(1);
+        keys.admit(row);
         assert!(ask(&keys, &[&plain]).is_err());
         assert!(!format!("{keys:?}").contains(&plain));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_on_for_a_key_learns_of_its_end() {
+        let (keys, mut row, plain) = keys();
+        let ends = |asked: Principal| async move {
+            tokio::time::timeout(Duration::from_secs(5), asked.ended()).await.is_ok()
+        };
+        let (before, deleted) = (ask(&keys, &[&plain]).unwrap(), ask(&keys, &[&plain]).unwrap());
+        assert!(!ends(before.clone()).await);
+        row.is_active = false;
+        keys.admit(row.clone());
+        row.is_active = true;
+        keys.admit(row.clone());
+        assert!(ends(before).await, "it was over in between");
+        assert!(ends(deleted).await);
+        let again = ask(&keys, &[&plain]).unwrap();
+        assert!(!ends(again.clone()).await);
+        keys.forget(&row.id);
+        assert!(ends(again).await && ask(&keys, &[&plain]).is_err());
     }
 }

@@ -16,4 +16,16 @@ pub struct Config {
     pub pool: usize,
     /// The instance's run directory; `gateway/` in it is ours.
     pub run_dir: PathBuf,
+    /// Whether anybody may make an organisation.
+    pub registration: Registration,
+}
+
+/// Whether `POST /register` exists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// It does, for everybody who reaches the server.
+    On,
+    /// Organisations are made by the operator.
+    #[default]
+    Off,
 }

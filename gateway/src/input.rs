@@ -7,6 +7,6 @@ mod fields;
 mod json;
 mod query;
 
-pub(crate) use body::{BodyBudget, read};
+pub(crate) use body::{BodyBudget, RequestBody, read};
 pub(crate) use fields::{Fields, Switch};
 pub(crate) use query::{decode, parameter};

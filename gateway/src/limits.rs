@@ -36,6 +36,52 @@ pub(crate) const START_PAUSE: Duration = Duration::from_millis(50);
 /// An answer of `/healthz` is good for so long: anybody may ask, and each asks the runtime.
 pub(crate) const HEALTH_AGE: Duration = Duration::from_millis(500);
 
+/// Sandboxes of an organisation of whom nothing else was said.
+pub(crate) const ORG_SANDBOXES: u64 = 1000;
+/// The same: thousandths of processors. Limits are ceilings, not promises, so this is far above what a host has.
+pub(crate) const ORG_CPU_MILLIS: u64 = 1000 * 8 * 1000;
+/// The same: MiB of memory, of ceilings as well.
+pub(crate) const ORG_MEMORY_MIB: u64 = 4 << 20;
+/// The same: executions that connections hold.
+pub(crate) const ORG_EXECUTIONS: u64 = 1024;
+/// The same: streams of events, WebSockets and waits.
+pub(crate) const ORG_STREAMS: u64 = 1024;
+/// The same: bytes per second, about a port of 10 Gbit/s.
+pub(crate) const ORG_BYTES: u64 = 1 << 30;
+/// The same: requests per second; one exec costs the host half a millisecond.
+pub(crate) const ORG_REQUESTS: u64 = 2000;
+/// Connections of one organisation, whatever its quota: one alone cannot hold all places.
+pub(crate) const ORG_CONNECTIONS: u64 = MAX_CONNECTIONS as u64 / 4 * 3;
+/// So many seconds' worth of requests may come at once.
+pub(crate) const REQUEST_BURST: Duration = Duration::from_secs(2);
+/// So many seconds' worth of bytes may go out at once.
+pub(crate) const BYTE_BURST: Duration = Duration::from_secs(1);
+
+/// Lines on their way to the audit log: a second's worth at its fastest.
+pub(crate) const AUDIT_QUEUE: usize = 4096;
+/// Bytes of one file of the audit log.
+pub(crate) const AUDIT_BYTES: u64 = 64 << 20;
+/// Earlier files of the audit log that are kept.
+pub(crate) const AUDIT_FILES: u32 = 4;
+/// Characters of an object's name in the audit log: ids of ours are shorter.
+pub(crate) const AUDIT_OBJECT: usize = 64;
+
+/// How long the answer to a request with an `Idempotency-Key` is kept.
+pub(crate) const ANSWER_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Bytes of such an answer.
+pub(crate) const ANSWER_BYTES: usize = 64 << 10;
+/// Such answers of one organisation; the oldest give way.
+pub(crate) const ANSWERS: usize = 10_000;
+/// Between two looks for such answers that are too old.
+pub(crate) const ANSWER_SWEEP: Duration = Duration::from_secs(600);
+
+/// Launches at once. The runtime makes one after the other; a few more keep it busy while gateway and agents do theirs.
+pub(crate) const LAUNCHES: usize = 4;
+/// Creates of one organisation that wait for their turn.
+pub(crate) const ORG_QUEUE: usize = 256;
+/// Creates of all that wait for their turn.
+pub(crate) const QUEUE: usize = 1024;
+
 /// Jobs after which the store's log is moved into its file once nothing was asked for [`STORE_IDLE`].
 pub(crate) const STORE_JOBS_IDLE: u32 = 250;
 /// See [`STORE_JOBS_IDLE`].
@@ -103,6 +149,8 @@ pub(crate) const RUNTIME_DESTROY: Duration = Duration::from_secs(30);
 pub(crate) const RUNTIME_TURN: Duration = Duration::from_secs(10);
 /// Runtime: hello, image names, one page of a list, a look at a sandbox.
 pub(crate) const RUNTIME_QUICK: Duration = Duration::from_secs(2);
+/// Runtime: a look over the whole host.
+pub(crate) const RUNTIME_LEAKS: Duration = Duration::from_secs(10);
 /// A call made while the runtime is away waits so long for it.
 pub(crate) const RUNTIME_WAIT: Duration = Duration::from_secs(5);
 /// First pause before connecting to the runtime again; it doubles.
@@ -199,7 +247,25 @@ pub(crate) const TTL: std::ops::RangeInclusive<u64> = 1..=31_536_000;
 pub(crate) const PAGE_DEFAULT: u64 = 20;
 /// Rows of a page at most.
 pub(crate) const PAGE_MOST: u64 = 100;
-/// Bytes of the name of an organisation or a key.
+/// Keys of one organisation, revoked ones included.
+pub(crate) const MAX_KEYS: usize = 1000;
+/// What goes on for a key that has ended is cut so much later: the request that ended its own key is answered.
+pub(crate) const KEY_GRACE: Duration = Duration::from_millis(500);
+/// How long a stream believes the clock about the end of its key.
+pub(crate) const KEY_LOOK: Duration = Duration::from_secs(2);
+/// Revoked and expired keys are good for nothing within 5 s.
+const _: () = assert!(KEY_GRACE.as_millis() + KEY_LOOK.as_millis() < 5000);
+/// The use of a key is in the store so much later.
+pub(crate) const KEY_NOTE: Duration = Duration::from_secs(60);
+/// Seconds a key may be asked to be valid: ten years.
+pub(crate) const KEY_SECONDS: std::ops::RangeInclusive<u64> = 1..=10 * 366 * 86_400;
+/// Bytes of an address of a user (RFC 5321).
+pub(crate) const MAX_EMAIL: usize = 254;
+/// Registrations in [`REGISTER_WINDOW`]: each makes rows that nobody removes, and anybody may ask.
+pub(crate) const REGISTRATIONS: usize = 10;
+/// See [`REGISTRATIONS`].
+pub(crate) const REGISTER_WINDOW: Duration = Duration::from_secs(60);
+/// Characters of the name of an organisation, a user or a key.
 pub(crate) const MAX_ADMIN_NAME: usize = 100;
 /// Bytes that the admin client reads.
 pub(crate) const MAX_ADMIN_REPLY: usize = 8 << 20;

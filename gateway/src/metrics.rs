@@ -53,6 +53,8 @@ pub(crate) struct Metrics {
     streams: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) leaks: Gauge,
+    pub(crate) audit_lines: Counter,
+    pub(crate) audit_dropped: Counter,
 }
 
 fn latency() -> Histogram {
@@ -75,6 +77,8 @@ impl Metrics {
             streams: Gauge::default(),
             connections_refused: Counter::default(),
             leaks: Gauge::default(),
+            audit_lines: Counter::default(),
+            audit_dropped: Counter::default(),
         };
         metrics.register();
         metrics
@@ -93,6 +97,8 @@ impl Metrics {
         r.register("streams", "Open streams of output", self.streams.clone());
         r.register("connections_refused", "Connections beyond the limit", self.connections_refused.clone());
         r.register("leaks", "Sandboxes that only the runtime knows", self.leaks.clone());
+        r.register("audit_lines", "Lines of the audit log", self.audit_lines.clone());
+        r.register("audit_dropped", "Lines that the audit log had no room for", self.audit_dropped.clone());
     }
 
     pub(crate) fn answered(&self, answer: Answer, time: Duration) {

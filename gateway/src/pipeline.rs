@@ -2,28 +2,48 @@
 //! handler → one place that makes errors into answers. Authentication comes before the first byte of the
 //! body.
 
+mod access;
+mod once;
+
+pub(crate) use once::{Flights, sweep};
+
 use crate::app::App;
+use crate::audit::{self, Object, Record};
+use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Answer;
 use crate::rate::Limiter;
 use crate::reply::{self, Reply};
+use crate::routes::tenants::{self, Tenants, register};
 use crate::routes::{Call, Endpoint, Miss, Pty, commands, exec, find, pty, sandboxes, session, system};
 use crate::server::Place;
-use crate::{auth, input};
+use access::Access;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
+use once::Memory;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 static FAILURES: Limiter = Limiter::new();
 
+/// What the audit log shall know of a request, beside its answer.
+struct Trace<'a> {
+    id: &'a str,
+    method: &'static str,
+    template: &'static str,
+    /// The last name in the path.
+    object: &'a str,
+    peer: Option<SocketAddr>,
+    principal: Option<Principal>,
+}
+
 /// Answers one request of a client.
 pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Request<Incoming>) -> Reply {
     let start = Instant::now();
     let id = numbers.next();
-    let method = method(request.method());
     let path = request.uri().path().to_owned();
     let matched = find(request.method(), &path);
     let template = matched.template;
@@ -31,31 +51,40 @@ pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Reques
         Err(Miss::Method(allow)) => Some(allow),
         _ => None,
     };
+    let method = method(request.method());
+    let peer = request.extensions().get::<Place>().map(Place::peer);
+    let mut trace = Trace { id: &id, method, template, object: object(&path), peer, principal: None };
     let outcome = match (shape(&request), matched.endpoint) {
         (Err(error), _) => Err(error),
         (Ok(()), Err(miss)) => Err(miss.into()),
-        (Ok(()), Ok(endpoint)) => dispatch(&app, endpoint, request).await,
+        (Ok(()), Ok(endpoint)) => dispatch(&app, endpoint, request, &mut trace).await,
     };
     let mut reply = outcome.unwrap_or_else(|error| {
         note(&error, &id, template);
-        let mut reply = reply::refuse(&error);
-        if matches!(error.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-            // The rest of the body is not read.
-            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        reply
+        refused(&error)
     });
-    if reply.status() == StatusCode::UPGRADE_REQUIRED {
-        reply.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        reply.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    }
     if let Some(allow) = allow {
         reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     finish(reply.headers_mut(), &id);
+    witness(&app, &trace, matched.endpoint, &reply);
     let answer = Answer { method, route: template, status: reply.status().as_u16() };
     tracing::debug!(id, method, route = template, status = answer.status, "answered");
     app.metrics.answered(answer, start.elapsed());
+    reply
+}
+
+fn refused(error: &ApiError) -> Reply {
+    let mut reply = reply::refuse(error);
+    let headers = reply.headers_mut();
+    if matches!(error.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+        // The rest of the body is not read.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if error.status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     reply
 }
 
@@ -63,65 +92,95 @@ async fn dispatch(
     app: &Arc<App>,
     endpoint: Endpoint<'_>,
     mut request: Request<Incoming>,
+    trace: &mut Trace<'_>,
 ) -> ApiResult<Reply> {
     match endpoint {
         Endpoint::Health => return system::health(app).await,
         Endpoint::Version => return Ok(system::version()),
         Endpoint::OpenApi => return Ok(system::openapi()),
-        Endpoint::ListSandboxes
-        | Endpoint::CreateSandbox
-        | Endpoint::GetSandbox(_)
-        | Endpoint::PatchSandbox(_)
-        | Endpoint::DeleteSandbox(_)
-        | Endpoint::Lifecycle(..)
-        | Endpoint::Isolation(_)
-        | Endpoint::Exec(_)
-        | Endpoint::ExecStream(_)
-        | Endpoint::Command(..)
-        | Endpoint::Pty(..)
-        | Endpoint::Session(..) => {}
-    }
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let principal = match endpoint {
-        Endpoint::Pty(_, Pty::Ephemeral | Pty::Attach(_)) => {
-            app.keys.authenticate(&key_of_socket(request.headers(), &query))?
+        Endpoint::Tenants(Tenants::Register) => {
+            return register::register(app, request.into_body().into()).await;
         }
-        _ => app.keys.authenticate(request.headers())?,
-    };
+        _ => {}
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let principal = access::authenticate(app, endpoint, &head.headers, &query)?;
+    trace.principal = Some(principal.clone());
     let (version, mut extensions) = (head.version, head.extensions);
     let place = extensions.remove::<Place>();
+    let Access { principal, held } = access::admit(app, endpoint, principal, place.as_ref())?;
+    let memory = once::memory(endpoint);
+    let scope = match memory {
+        Memory::Answer | Memory::Fact => {
+            once::scope(&head.headers, &principal, &head.method, head.uri.path())?
+        }
+        Memory::Nothing => None,
+    };
     let (app, headers) = (Arc::clone(app), head.headers);
-    let call = Call { app, principal, query, headers, body, upgrade, version, place };
+    let (body, kept) = (body.into(), Arc::clone(&held));
+    let call = Call { app, principal, query, headers, body, upgrade, version, place, held };
+    let reply = match scope {
+        Some(scope) => once::run(call, head.method, head.uri.path().to_owned(), scope, memory).await?,
+        None => route(call, endpoint).await?,
+    };
+    Ok(reply::holding(reply, kept))
+}
+
+/// To the handler of a call that may be made.
+async fn route(call: Call, endpoint: Endpoint<'_>) -> ApiResult<Reply> {
     match endpoint {
         Endpoint::ListSandboxes => sandboxes::list(&call),
         Endpoint::CreateSandbox => sandboxes::create(call).await,
         Endpoint::GetSandbox(id) => sandboxes::get(&call, id),
         Endpoint::PatchSandbox(id) => sandboxes::patch(call, id).await,
-        Endpoint::Lifecycle(id, step) => sandboxes::lifecycle::answer(call, id, step).await,
         Endpoint::DeleteSandbox(id) => sandboxes::delete(&call, id).await,
+        Endpoint::Lifecycle(id, step) => sandboxes::lifecycle::answer(call, id, step).await,
         Endpoint::Isolation(id) => sandboxes::isolation(&call, id).await,
         Endpoint::Exec(id) => exec::exec(call, id).await,
         Endpoint::ExecStream(id) => exec::stream(call, id).await,
         Endpoint::Command(id, command) => commands::answer(call, id, command).await,
         Endpoint::Session(id, call_of) => session::answer(call, id, call_of).await,
         Endpoint::Pty(id, call_of) => pty::answer(call, id, call_of).await,
+        Endpoint::Tenants(call_of) => tenants::answer(call, call_of).await,
         Endpoint::Health | Endpoint::Version | Endpoint::OpenApi => Err(Miss::Path.into()),
     }
 }
 
-/// A browser cannot give a WebSocket headers: for those alone the key may be in the query (contract §1.2).
-fn key_of_socket(headers: &HeaderMap, query: &str) -> HeaderMap {
-    let mut headers = headers.clone();
-    if !headers.contains_key(auth::HEADER)
-        && let Ok(Some(key)) = input::parameter(query, "apiKey")
-        && let Ok(mut key) = HeaderValue::from_str(&key)
-    {
-        key.set_sensitive(true);
-        headers.insert(auth::HEADER, key);
+/// Writes the line of the audit log: of what changes something, and of every key that was not accepted.
+fn witness(app: &App, trace: &Trace<'_>, endpoint: Result<Endpoint<'_>, Miss>, reply: &Reply) {
+    let socket = matches!(endpoint, Ok(Endpoint::Pty(_, Pty::Ephemeral | Pty::Attach(_))));
+    let status = reply.status();
+    let wanted = socket || trace.method != "GET" && trace.principal.is_some();
+    if endpoint.is_err() || !wanted && status != StatusCode::UNAUTHORIZED && status != StatusCode::CREATED {
+        return;
     }
-    headers
+    let action = format!("{} {}", trace.method, trace.template);
+    let made = reply.extensions().get::<Object>();
+    let object = made.map_or(trace.object, |Object(id)| id.as_str());
+    let record = Record {
+        request_id: trace.id,
+        object,
+        status: status.as_u16(),
+        peer: trace.peer,
+        ..Record::of(&action)
+    };
+    match &trace.principal {
+        Some(principal) => app.audit.note(&app.metrics, audit::by(principal, record)),
+        None if status == StatusCode::UNAUTHORIZED => app.audit.refused(&app.metrics, record),
+        None => app.audit.note(&app.metrics, record),
+    }
+}
+
+/// What a path is about: the id behind the kind of thing, where there is one.
+fn object(path: &str) -> &str {
+    let mut parts = path.split('/').filter(|part| !part.is_empty()).skip(1);
+    match parts.next() {
+        Some("sandboxes") => parts.next().unwrap_or_default(),
+        Some("orgs") => parts.nth(1).unwrap_or_default(),
+        _ => "",
+    }
 }
 
 /// Refuses what two readers could understand in two ways.
@@ -141,8 +200,8 @@ fn method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "POST" => "POST",
-        "PATCH" => "PATCH",
         "DELETE" => "DELETE",
+        "PATCH" => "PATCH",
         _ => "other",
     }
 }

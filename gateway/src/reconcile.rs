@@ -36,7 +36,8 @@ pub(crate) async fn load(app: &Arc<App>, rows: Vec<Row>) {
             Status::Creating | Status::Deleting => State::Deleting,
         };
         let id = facts.id.clone();
-        let Ok(sandbox) = app.registry.insert(Sandbox::new(facts, state)) else {
+        let hold = app.accounts.of(&facts.org).adopt_sandbox(facts.settings.share());
+        let Ok(sandbox) = app.registry.insert(Sandbox::new(facts, state, hold)) else {
             tracing::error!(sandbox = %id, "the store has more sandboxes than a gateway may hold");
             continue;
         };

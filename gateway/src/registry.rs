@@ -42,7 +42,10 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, id: &SandboxId) {
-        self.sandboxes.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let removed = self.sandboxes.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(sandbox) = removed {
+            sandbox.release();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

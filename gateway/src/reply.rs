@@ -12,6 +12,7 @@ pub(crate) use lines::Lines;
 use crate::api::Refusal;
 use crate::error::ApiError;
 use crate::limits;
+use crate::quota::Held;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -19,6 +20,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -32,6 +34,8 @@ pub(crate) enum ReplyBody {
     Events(Box<Events>),
     /// What a command of a shell session says, as it comes.
     Lines(Box<Lines>),
+    /// Any of the others, and what it holds of its organisation's quota.
+    Holding { body: Box<ReplyBody>, _held: Arc<Vec<Held>> },
     /// Spaces until the result is there. Dropping it drops the work.
     Waiting(Waiting),
 }
@@ -49,6 +53,7 @@ impl std::fmt::Debug for ReplyBody {
             Self::Pieces(_) => "Pieces",
             Self::Events(_) => "Events",
             Self::Lines(_) => "Lines",
+            Self::Holding { .. } => "Holding",
             Self::Waiting(_) => "Waiting",
         })
     }
@@ -86,18 +91,24 @@ impl Body for ReplyBody {
             Self::Pieces(pieces) => pieces.next(),
             Self::Events(events) => std::task::ready!(events.poll_next(cx)),
             Self::Lines(lines) => std::task::ready!(lines.poll_next(cx)),
+            Self::Holding { body, .. } => return Pin::new(&mut **body).poll_frame(cx),
             Self::Waiting(_) => None,
         };
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Holding { body, .. } => body.is_end_stream(),
+            Self::Pieces(_) | Self::Events(_) | Self::Lines(_) | Self::Waiting(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Self::Holding { body, .. } => body.size_hint(),
             Self::Pieces(_) | Self::Events(_) | Self::Lines(_) | Self::Waiting(_) => SizeHint::default(),
         }
     }
@@ -119,6 +130,17 @@ pub(crate) fn with(status: StatusCode, content_type: HeaderValue, body: ReplyBod
 /// An answer of JSON that is being made.
 pub(crate) fn stream(body: ReplyBody) -> Reply {
     with(StatusCode::OK, JSON, body)
+}
+
+/// The same answer; what is not sent at once holds `held` until it is.
+pub(crate) fn holding(reply: Reply, held: Arc<Vec<Held>>) -> Reply {
+    if held.is_empty() {
+        return reply;
+    }
+    reply.map(|body| match body {
+        ReplyBody::Whole(_) => body,
+        body => ReplyBody::Holding { body: Box::new(body), _held: held },
+    })
 }
 
 /// A JSON answer.

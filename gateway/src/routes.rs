@@ -10,17 +10,20 @@ pub(crate) mod pty;
 pub(crate) mod sandboxes;
 pub(crate) mod session;
 pub(crate) mod system;
+pub(crate) mod tenants;
 
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult};
+use crate::input::RequestBody;
+use crate::quota::Held;
 use crate::registry::Sandbox;
 use crate::server::Place;
 use bulkhead_protocol::SandboxId;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Method, StatusCode, Version};
 use std::sync::Arc;
+use tenants::Tenants;
 
 /// What a handler works with, after authentication.
 #[derive(Debug)]
@@ -29,12 +32,14 @@ pub(crate) struct Call {
     pub(crate) principal: Principal,
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Incoming,
+    pub(crate) body: RequestBody,
     /// The connection itself, after a 101.
     pub(crate) upgrade: OnUpgrade,
     pub(crate) version: Version,
     /// The place of the connection.
     pub(crate) place: Option<Place>,
+    /// What the call holds of its organisation's quota, as long as it goes on.
+    pub(crate) held: Arc<Vec<Held>>,
 }
 
 impl Call {
@@ -129,6 +134,7 @@ pub(crate) enum Endpoint<'a> {
     Command(&'a str, Command<'a>),
     Pty(&'a str, Pty<'a>),
     Session(&'a str, Session),
+    Tenants(Tenants<'a>),
 }
 
 /// Segments that are looked at; no path of ours has as many.
@@ -175,9 +181,11 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
         ["api", "sandboxes", id, rest @ ..] => within_sandbox(id, rest),
         _ => None,
     };
-    match named {
-        Some((template, resource)) => Matched { template, endpoint: choose(method, resource) },
-        None => Matched { template: NO_ROUTE, endpoint: Err(Miss::Path) },
+    let tenants = parts.strip_prefix(&["api"]).and_then(|rest| tenants::find(method, rest));
+    match (named, tenants) {
+        (Some((template, resource)), _) => Matched { template, endpoint: choose(method, resource) },
+        (None, Some((template, call))) => Matched { template, endpoint: call.map(Endpoint::Tenants) },
+        (None, None) => Matched { template: NO_ROUTE, endpoint: Err(Miss::Path) },
     }
 }
 

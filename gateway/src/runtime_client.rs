@@ -173,8 +173,8 @@ impl RuntimeClient {
 
     /// What exists on the host and belongs to no sandbox, the first [`LIST_PAGE`].
     pub(crate) async fn leaks(&self) -> Result<Vec<Leak>, CallError> {
-        match self.call(Call::Leaks, limits::RUNTIME_QUICK).await? {
-            Reply::Leaks(leaks) => Ok(leaks),
+        match self.call(Call::Leaks, limits::RUNTIME_LEAKS).await? {
+            Reply::Leaks(leaks) if leaks.len() <= LIST_PAGE => Ok(leaks),
             _ => Err(CallError::Unexpected),
         }
     }

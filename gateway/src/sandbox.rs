@@ -2,6 +2,7 @@
 //! client (`api` has what clients see).
 
 use crate::clock::Deadline;
+use crate::quota::Share;
 use bulkhead_protocol::limits::{DEFAULT_DISK_BYTES, DEFAULT_OPEN_FILES, DEFAULT_PIDS, MIB};
 use bulkhead_protocol::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
@@ -73,4 +74,12 @@ pub(crate) struct Port {
 pub(crate) enum PortProtocol {
     Http,
     Tcp,
+}
+
+impl Settings {
+    /// What a sandbox with these settings takes of its organisation's quota.
+    pub(crate) fn share(&self) -> Share {
+        let Limits { memory_bytes, cpu_millis, .. } = self.limits;
+        Share { cpu_millis: u64::from(cpu_millis), memory_bytes }
+    }
 }

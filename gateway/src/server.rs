@@ -1,7 +1,10 @@
 //! Accepting and serving connections. Ours, because a ready-made one has no time limit for headers, no bound
 //! of connections, and spins when descriptors run out.
 
+mod claim;
 mod patient;
+
+pub(crate) use claim::Claim;
 
 use crate::limits;
 use crate::metrics::{Metrics, Open};
@@ -15,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use patient::Patient;
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -49,12 +53,22 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     closing: Closing,
+    claim: Claim,
+    peer: SocketAddr,
     _held: Arc<(OwnedSemaphorePermit, Open)>,
 }
 
 impl Place {
     pub(crate) fn closing(&self) -> Closing {
         self.closing.clone()
+    }
+
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
     }
 }
 
@@ -92,8 +106,8 @@ impl Connections {
                 accepted = listener.accept() => accepted,
                 () = closed(&mut closing) => return,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     pause(&error).await;
                     continue;
@@ -107,9 +121,10 @@ impl Connections {
                 tracing::debug!(%error, "a connection ended at once");
                 continue;
             }
-            let closing = self.closing.clone();
-            let place = Place { closing: closing.clone(), _held: Arc::new((place, metrics.connection())) };
-            tokio::spawn(serve(stream, closing, Placed { handler: handler.clone(), place }));
+            let (closing, claim) = (self.closing.clone(), Claim::nobody());
+            let held = Arc::new((place, metrics.connection()));
+            let place = Place { closing: closing.clone(), claim: claim.clone(), peer, _held: held };
+            tokio::spawn(serve(stream, closing, claim, Placed { handler: handler.clone(), place }));
         }
     }
 
@@ -133,10 +148,11 @@ pub(crate) async fn pause(error: &io::Error) {
     tokio::time::sleep(limits::ACCEPT_PAUSE).await;
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end, or to that of the key for which it works.
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     mut closing: Closing,
+    claim: Claim,
     handler: impl Handler,
 ) {
     let service = service_fn(move |request| {
@@ -149,10 +165,14 @@ pub(crate) async fn serve(
         .header_read_timeout(limits::HEADER_TIMEOUT)
         .max_header_size(limits::MAX_HEADER_BYTES)
         .max_buf_size(2 * limits::MAX_HEADER_BYTES);
-    let io = TokioIo::new(Patient::new(stream));
+    let io = TokioIo::new(Patient::new(stream, claim.clone()));
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let end = tokio::select! {
         end = connection.as_mut() => end,
+        () = claim.cut() => {
+            tracing::debug!("a connection was cut with its key");
+            return;
+        }
         () = closed(&mut closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await

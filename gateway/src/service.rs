@@ -6,6 +6,7 @@ pub(crate) mod destroy;
 pub(crate) mod exec;
 pub(crate) mod isolation;
 mod launch;
+pub(crate) mod leaks;
 pub(crate) mod life;
 pub(crate) mod live;
 pub(crate) mod patch;

@@ -6,20 +6,24 @@ mod first;
 use crate::admin;
 use crate::agent_client::{AgentClient, Budget};
 use crate::app::App;
-use crate::auth::Keys;
+use crate::audit::Audit;
+use crate::auth::{self, Keys};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dirs::Directory;
 use crate::error::Error;
+use crate::fair::Fair;
 use crate::ids;
 use crate::input::BodyBudget;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Numbers};
+use crate::pipeline::{self, Flights, Numbers};
+use crate::quota::{Accounts, Quota};
 use crate::reconcile;
 use crate::registry::Registry;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::routes::system::Pulse;
+use crate::routes::tenants::register::Desk;
 use crate::runtime_client::{Notice, RuntimeClient};
 use crate::server::{Connections, Handler, Phase};
 use crate::service::pool::{self, Pool};
@@ -141,8 +145,16 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         metrics: Metrics::new(),
         pulse: Pulse::default(),
         turns: Turns::default(),
+        accounts: accounts(&store).await?,
+        fair: Fair::default(),
+        flights: Flights::default(),
+        audit: Audit::open(&config.state_dir.join("gateway"))?,
+        registration: config.registration,
+        desk: Desk::default(),
         store,
     });
+    tokio::spawn(auth::note(Arc::clone(&app)));
+    tokio::spawn(pipeline::sweep(Arc::clone(&app)));
     pool::clear(&app).await;
     reconcile::load(&app, app.store.sandboxes().await?).await;
     let compared = tokio::time::timeout(limits::START_PATIENCE, reconcile::insist(Arc::clone(&app)));
@@ -155,6 +167,12 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
     tokio::spawn(pool::refill(Arc::clone(&app)));
     first::key(&app, &config.state_dir.join("api-key")).await?;
     Ok(app)
+}
+
+/// What organisations may have.
+async fn accounts(store: &Store) -> Result<Accounts, Error> {
+    let orgs = store.orgs().await?.into_iter();
+    Ok(Accounts::new(orgs.map(|org| (org.id, org.quota.unwrap_or(Quota::USUAL)))))
 }
 
 async fn open_patiently(path: &Path) -> Result<Directory, Error> {

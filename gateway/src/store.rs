@@ -3,16 +3,20 @@
 //!
 //! Must never be on the path of an exec, and no SQL stands outside `store/`.
 
+mod answers;
 mod claims;
 mod keys;
 mod migrate;
+mod orgs;
 mod quarantine;
 mod sandboxes;
 mod settings;
 mod spares;
 
+pub(crate) use answers::Kept;
 pub(crate) use claims::{Claim, Claimed};
-pub(crate) use keys::{KeyRow, Owner};
+pub(crate) use keys::KeyRow;
+pub(crate) use orgs::{Owner, UserRow};
 pub(crate) use sandboxes::{Row, Status};
 
 use crate::error::chain;
@@ -63,6 +67,9 @@ pub enum StoreError {
     /// An organisation of this name, or a sandbox of this id, exists.
     #[error("it exists")]
     Exists,
+    /// As many of them as may be.
+    #[error("as many {0} as may be exist")]
+    Full(&'static str),
     /// No such organisation or key.
     #[error("no such {0}")]
     Missing(&'static str),

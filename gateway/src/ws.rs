@@ -25,6 +25,8 @@ impl Farewell {
     pub(crate) const SLEPT: Self = Self { code: 1001, reason: "the sandbox was put to sleep" };
     /// The gateway closes.
     pub(crate) const CLOSING: Self = Self { code: 1001, reason: "the server is closing" };
+    /// The key under which it was opened has ended.
+    pub(crate) const REVOKED: Self = Self { code: 1008, reason: "the key is no longer valid" };
     /// The client broke the protocol.
     pub(crate) const PROTOCOL: Self = Self { code: 1002, reason: "this is not RFC 6455" };
     /// A text message was no text.

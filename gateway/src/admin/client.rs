@@ -1,8 +1,9 @@
 //! The administrator's side of the socket, for the command line: synchronous, one request per call.
 
-use super::wire::{Done, KeyInfo, Keys, NewKey, Org, Refusal};
+use super::wire::{Done, KeyInfo, KeyOrder, Keys, Leak, Leaks, NewKey, Org, OrgInfo, Orgs, Refusal};
 use crate::dirs::Directory;
 use crate::limits;
+use crate::quota::Quota;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, header};
@@ -44,12 +45,38 @@ pub fn create_org(run_dir: &Path, name: &str) -> Result<Org> {
     ask(run_dir, Method::POST, "/orgs", &json!({ "name": name }))
 }
 
-/// Makes a key of the organisation with this name or id. `name` says what the key is for.
+/// Every organisation, oldest first.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn list_orgs(run_dir: &Path) -> Result<Vec<OrgInfo>> {
+    ask(run_dir, Method::GET, "/orgs", &json!({})).map(|Orgs { orgs }| orgs)
+}
+
+/// Sets the ceilings that `change` names for the organisation with this name or id, and gives all of them.
 ///
 /// # Errors
 /// [`ClientError`]; an unknown organisation is refused.
-pub fn create_key(run_dir: &Path, org: &str, name: &str) -> Result<NewKey> {
-    ask(run_dir, Method::POST, "/keys", &json!({ "org": org, "name": name }))
+pub fn quota(run_dir: &Path, org: &str, change: Quota) -> Result<Quota> {
+    let mut body = serde_json::to_value(change).map_err(broken)?;
+    body["org"] = json!(org);
+    ask(run_dir, Method::POST, "/quota", &body)
+}
+
+/// Makes a key.
+///
+/// # Errors
+/// [`ClientError`]; an unknown organisation and an unknown scope are refused.
+pub fn create_key(run_dir: &Path, order: &KeyOrder) -> Result<NewKey> {
+    ask(run_dir, Method::POST, "/keys", &serde_json::to_value(order).map_err(broken)?)
+}
+
+/// Everything that nobody claims.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn leaks(run_dir: &Path) -> Result<Vec<Leak>> {
+    ask(run_dir, Method::GET, "/leaks", &json!({})).map(|Leaks { leaks }| leaks)
 }
 
 /// Every key, oldest first.

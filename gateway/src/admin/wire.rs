@@ -1,5 +1,6 @@
 //! What is said over the admin socket, both ways.
 
+use crate::quota::Quota;
 use serde::{Deserialize, Serialize};
 
 /// An organisation.
@@ -26,6 +27,57 @@ impl std::fmt::Debug for NewKey {
     }
 }
 
+/// What a new key shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyOrder {
+    /// The organisation, by name or id.
+    pub org: String,
+    /// What the key is for.
+    pub name: String,
+    /// Words of scopes; none are all but `admin`.
+    pub scopes: Vec<String>,
+    /// Whether it may look at the host.
+    pub admin: bool,
+    /// Seconds until it ends by itself.
+    pub expires_in_seconds: Option<u64>,
+}
+
+/// An organisation and what it may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrgInfo {
+    /// Its id.
+    pub id: String,
+    /// Its name, unique on this host.
+    pub name: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// Its ceilings.
+    pub quota: Quota,
+}
+
+/// A list of organisations.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Orgs {
+    pub(super) orgs: Vec<OrgInfo>,
+}
+
+/// Something that nobody claims.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Leak {
+    /// What it is.
+    pub kind: String,
+    /// What it is called.
+    pub name: String,
+}
+
+/// A list of those.
+#[derive(Debug, Deserialize)]
+pub(super) struct Leaks {
+    pub(super) leaks: Vec<Leak>,
+}
+
 /// A key without the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,10 +88,16 @@ pub struct KeyInfo {
     pub org: String,
     /// What it is for.
     pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
     /// RFC 3339.
     pub created_at: String,
-    /// RFC 3339; `None` while it is valid.
+    /// RFC 3339; `None` where it does not end by itself.
+    pub expires_at: Option<String>,
+    /// RFC 3339; `None` while it is not revoked.
     pub revoked_at: Option<String>,
+    /// Whether its organisation has it switched on.
+    pub is_active: bool,
 }
 
 /// A list of keys.

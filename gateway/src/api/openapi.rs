@@ -2,6 +2,7 @@
 //! of the interface shows in a review.
 
 use crate::api::refusals;
+use crate::routes::tenants::{keys, leaks, people, register};
 use crate::routes::{commands, exec, pty, sandboxes, session, system};
 use bytes::Bytes;
 use std::sync::OnceLock;
@@ -47,7 +48,16 @@ use utoipa::{Modify, OpenApi};
         pty::buffer,
         pty::resize,
         session::exec,
-        session::stream
+        session::stream,
+        people::me,
+        people::users,
+        keys::list,
+        keys::create,
+        keys::delete,
+        keys::activate,
+        keys::touch,
+        register::register,
+        leaks::list
     ),
     components(schemas(crate::api::Exit)),
     security(("key" = [])),

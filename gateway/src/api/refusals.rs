@@ -21,7 +21,7 @@ const TABLE: &[(StatusCode, &str, &str)] = &[
     (
         StatusCode::TOO_MANY_REQUESTS,
         "TooManyRequests",
-        "A limit of the sandbox or of its streams is reached.",
+        "A quota of the organisation, or a limit of the sandbox, is reached.",
     ),
     (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "The server failed; its log has the cause."),
     (StatusCode::BAD_GATEWAY, "BadGateway", "The sandbox's agent failed."),
@@ -66,7 +66,15 @@ group! {
 }
 group! {
     /// Every route with a key.
-    Keyed = BAD_REQUEST UNAUTHORIZED INTERNAL_SERVER_ERROR
+    Keyed = BAD_REQUEST UNAUTHORIZED FORBIDDEN TOO_MANY_REQUESTS INTERNAL_SERVER_ERROR
+}
+group! {
+    /// A route that needs a scope of its own.
+    Admitted = BAD_REQUEST UNAUTHORIZED FORBIDDEN CONFLICT TOO_MANY_REQUESTS INTERNAL_SERVER_ERROR
+}
+group! {
+    /// A route that needs no key.
+    Public = BAD_REQUEST NOT_FOUND TOO_MANY_REQUESTS INTERNAL_SERVER_ERROR
 }
 group! {
     /// A route with a body.
@@ -87,10 +95,6 @@ group! {
 group! {
     /// A route that asks the runtime.
     Ruled = NOT_FOUND SERVICE_UNAVAILABLE GATEWAY_TIMEOUT
-}
-group! {
-    /// A route that not every key or origin may use.
-    Guarded = FORBIDDEN
 }
 group! {
     /// A route with a number of users at once.

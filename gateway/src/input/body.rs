@@ -24,8 +24,27 @@ fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("body: is longer than {} bytes", limits::MAX_BODY))
 }
 
+/// A request's body.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// Still to be read.
+    Coming(Incoming),
+    /// Read already, by who had to look at it before its handler.
+    Here(Vec<u8>),
+}
+
+impl From<Incoming> for RequestBody {
+    fn from(body: Incoming) -> Self {
+        Self::Coming(body)
+    }
+}
+
 /// The whole body.
-pub(crate) async fn read(body: Incoming, budget: &BodyBudget) -> ApiResult<Vec<u8>> {
+pub(crate) async fn read(body: impl Into<RequestBody>, budget: &BodyBudget) -> ApiResult<Vec<u8>> {
+    let body = match body.into() {
+        RequestBody::Coming(body) => body,
+        RequestBody::Here(bytes) => return Ok(bytes),
+    };
     let late = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "body: did not come in time");
     tokio::time::timeout(limits::BODY_TIMEOUT, collect(body, budget)).await.unwrap_or_else(|_| Err(late()))
 }

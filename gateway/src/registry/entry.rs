@@ -1,8 +1,9 @@
 //! One sandbox in memory: what never changes, where it stands, and what its tenant may change.
 
-use super::machine::{Event, Goal, Refusal, State};
+use super::machine::{Event, Goal, Obstacle, Refusal, State, Way};
 use super::standing::{Advance, Departure, Standing};
 use crate::limits;
+use crate::quota::SandboxHold;
 use crate::sandbox::{AutoSleep, Facts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +20,19 @@ pub(crate) struct Sandbox {
     streams: Arc<Semaphore>,
     /// Room for input, counted in KiB.
     input: Arc<Semaphore>,
+    /// Its place in its organisation's quota.
+    hold: SandboxHold,
 }
 
 impl Sandbox {
-    pub(crate) fn new(facts: Facts, state: State) -> Self {
+    pub(crate) fn new(facts: Facts, state: State, hold: SandboxHold) -> Self {
+        if state.is_at_rest() {
+            hold.rest();
+        }
         Self {
             auto_sleep: AtomicBool::new(facts.settings.auto_sleep == AutoSleep::On),
             facts,
+            hold,
             standing: watch::Sender::new(Standing::new(state)),
             streams: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
             input: Arc::new(Semaphore::new(limits::SANDBOX_INPUT >> 10)),
@@ -58,12 +65,29 @@ impl Sandbox {
 
     /// Takes the first step to a goal.
     pub(crate) fn advance(&self, goal: Goal) -> Advance {
-        self.change(|standing| standing.advance(goal))
+        self.change(|standing| self.step(standing, goal))
     }
 
     /// [`Self::advance`] if nobody has used it for so long.
     pub(crate) fn advance_if_idle(&self, goal: Goal, time: Duration) -> Option<Advance> {
-        self.change(|standing| standing.idle().filter(|idle| *idle >= time).map(|_| standing.advance(goal)))
+        self.change(|standing| {
+            standing.idle().filter(|idle| *idle >= time).map(|_| self.step(standing, goal))
+        })
+    }
+
+    /// What runs again takes its share of the quota first.
+    fn step(&self, standing: &mut Standing, goal: Goal) -> Advance {
+        if standing.state.toward(goal) == Way::Step(Event::Wake)
+            && let Err(over) = self.hold.work()
+        {
+            return Advance::No(Obstacle::Over(over));
+        }
+        standing.advance(goal)
+    }
+
+    /// Gives its place back: it is no more, whoever may still look at it.
+    pub(super) fn release(&self) {
+        self.hold.release();
     }
 
     /// Whoever waits is woken only where the state is another one.
@@ -72,6 +96,10 @@ impl Sandbox {
         self.standing.send_if_modified(|standing| {
             let before = standing.version;
             outcome = Some(change(standing));
+            // Within the lock: nobody can wake it in between.
+            if standing.state.is_at_rest() {
+                self.hold.rest();
+            }
             standing.version != before
         });
         #[expect(clippy::unwrap_used, reason = "the closure above has run")]

@@ -187,6 +187,11 @@ impl State {
         }
     }
 
+    /// Whether nothing of it runs, nor will by itself.
+    pub(crate) fn is_at_rest(self) -> bool {
+        matches!(self, Self::Asleep { .. } | Self::Killed { .. } | Self::Failed { .. })
+    }
+
     /// Whether an agent may be silent because it gets no time.
     pub(crate) fn is_still(self) -> bool {
         matches!(self, Self::Freezing(_) | Self::Frozen(_) | Self::Thawing(_))

@@ -3,10 +3,17 @@
 mod model;
 
 use super::*;
+use crate::quota::Accounts;
 use crate::sandbox::{AutoSleep, Facts, Settings};
 use bulkhead_protocol::Limits;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// With a place of its own.
+fn sandbox_of(facts: Facts, state: State) -> Sandbox {
+    let hold = Accounts::default().of(&facts.org).adopt_sandbox(facts.settings.share());
+    Sandbox::new(facts, state, hold)
+}
 
 fn facts(org: &str) -> Facts {
     let limits =
@@ -33,14 +40,14 @@ fn facts(org: &str) -> Facts {
 }
 
 fn running() -> Arc<Sandbox> {
-    Arc::new(Sandbox::new(facts("o"), State::Running(Run::sound(1))))
+    Arc::new(sandbox_of(facts("o"), State::Running(Run::sound(1))))
 }
 
 #[test]
 fn another_organisation_and_a_dying_sandbox_do_not_resolve() {
     let registry = Registry::default();
     let id = facts("o").id;
-    let sandbox = registry.insert(Sandbox::new(facts("o"), State::Killed { launch: 1 })).unwrap();
+    let sandbox = registry.insert(sandbox_of(facts("o"), State::Killed { launch: 1 })).unwrap();
     assert!(registry.resolve("o", &id).is_some());
     assert!(registry.resolve("p", &id).is_none());
     sandbox.apply(Event::Delete).unwrap();
@@ -51,7 +58,7 @@ fn another_organisation_and_a_dying_sandbox_do_not_resolve() {
 
 #[test]
 fn one_sandbox_has_so_many_connections_and_no_more() {
-    let sandbox = Sandbox::new(facts("o"), State::NEW);
+    let sandbox = sandbox_of(facts("o"), State::NEW);
     let mut held: Vec<_> = (0..limits::MAX_STREAMS).map(|_| sandbox.stream().unwrap()).collect();
     assert!(sandbox.stream().is_none());
     held.pop();

@@ -10,6 +10,7 @@ mod parse;
 use super::Call;
 use super::program::key_text;
 use crate::api::{CreateRequest, Done, Envelope, Isolation, Meta, Page, PatchRequest, Sandbox, refusals};
+use crate::audit::Object;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields};
 use crate::reply::{self, Reply};
@@ -25,7 +26,7 @@ use list::Filter;
     request_body = CreateRequest,
     responses(
         (status = 201, body = Envelope<Sandbox>),
-        refusals::Keyed, refusals::Bodied, refusals::Ruled, refusals::Guarded, refusals::Living
+        refusals::Keyed, refusals::Bodied, refusals::Ruled, refusals::Living
     )
 )]
 pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
@@ -38,7 +39,10 @@ pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
     let order = order::check(request)?;
     let claim = key.map(|key| creation::claim(key, &order)).transpose()?;
     let sandbox = creation::create(&app, principal, order, claim).await?;
-    Ok(reply::json(StatusCode::CREATED, &Envelope::new("sandbox created", Sandbox::from(&*sandbox))))
+    let envelope = Envelope::new("sandbox created", Sandbox::from(&*sandbox));
+    let mut answer = reply::json(StatusCode::CREATED, &envelope);
+    answer.extensions_mut().insert(Object(sandbox.facts.id.to_string()));
+    Ok(answer)
 }
 
 /// The body of a create, as far as it can be checked by itself.

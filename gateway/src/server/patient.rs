@@ -1,6 +1,8 @@
 //! A stream whose peer must go on reading: when nothing can be written for a while, the connection is over.
-//! So a client that stops reading does not hold an answer in memory.
+//! So a client that stops reading does not hold an answer in memory. What its organisation has sent too fast is
+//! waited for here as well.
 
+use super::claim::Claim;
 use crate::limits::WRITE_STALL;
 use std::io;
 use std::pin::Pin;
@@ -13,11 +15,32 @@ pub(super) struct Patient<S> {
     inner: S,
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
+    claim: Claim,
+    /// Runs while bytes are paid for.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: Unpin> Patient<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, stall: None }
+    pub(super) fn new(inner: S, claim: Claim) -> Self {
+        Self { inner, stall: None, claim, pause: None }
+    }
+
+    /// Ready once everything sent so far is paid for.
+    fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        Poll::Ready(())
+    }
+
+    fn count(&mut self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            let wait = self.claim.sent(*bytes);
+            if !wait.is_zero() {
+                self.pause = Some(Box::pin(tokio::time::sleep(wait)));
+            }
+        }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -45,7 +68,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_paid(cx));
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.count(&written);
         self.judge(cx, written)
     }
 
@@ -54,7 +79,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_paid(cx));
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.count(&written);
         self.judge(cx, written)
     }
 
@@ -81,7 +108,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_cut() {
         let (near, _far) = tokio::io::duplex(64);
-        let mut patient = Patient::new(near);
+        let mut patient = Patient::new(near, Claim::nobody());
         let start = tokio::time::Instant::now();
         let error = patient.write_all(&[0; 1000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

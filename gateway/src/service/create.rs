@@ -12,6 +12,7 @@ use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::ids;
 use crate::limits;
+use crate::quota::SandboxHold;
 use crate::registry::{Event, Sandbox, State};
 use crate::sandbox::{Facts, Settings};
 use crate::store::{Claim, Claimed, Row, Status, now_us};
@@ -94,19 +95,24 @@ async fn make(
     claim: Option<Claim>,
     answer: Answer,
 ) -> ApiResult<Option<Arc<Sandbox>>> {
+    let (account, share) = (app.accounts.of(&facts.org), facts.settings.share());
+    // Before anything is written: a refusal leaves nothing to undo.
+    let mut hold = account.take_sandbox(share)?;
     if let Some(id) = app.pool.take(&facts) {
-        match pool::assign(app, Facts { id, ..facts.clone() }, claim.clone()).await {
+        match pool::assign(app, Facts { id, ..facts.clone() }, claim.clone(), hold).await {
             Ok(assigned) => return Ok(assigned),
             Err(error) => tracing::warn!(error = error.chain(), "a sandbox made ahead could not be used"),
         }
+        hold = account.take_sandbox(share)?;
     }
+    app.fair.has_room(&facts.org)?;
     // Who is answered at once is told of a sandbox, and who has a key may ask again: if we die now, the next start
     // finishes it. Nobody was told of the other kind, so the next start removes it.
     let status = match (answer, &claim) {
         (Answer::WhenReady, None) => Status::Creating,
         (Answer::AtOnce, _) | (Answer::WhenReady, Some(_)) => Status::Promised,
     };
-    let Some(sandbox) = insert(app, Row { facts, status, launch: FIRST }, claim).await? else {
+    let Some(sandbox) = insert(app, Row { facts, status, launch: FIRST }, claim, hold).await? else {
         return Ok(None);
     };
     match answer {
@@ -122,9 +128,14 @@ async fn make(
 }
 
 /// Entry and row; `None` where the key is taken. The entry comes first: who finds the row's key must find the sandbox.
-pub(super) async fn insert(app: &App, row: Row, claim: Option<Claim>) -> ApiResult<Option<Arc<Sandbox>>> {
+pub(super) async fn insert(
+    app: &App,
+    row: Row,
+    claim: Option<Claim>,
+    hold: SandboxHold,
+) -> ApiResult<Option<Arc<Sandbox>>> {
     let full = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "there is no room for another sandbox");
-    let sandbox = app.registry.insert(Sandbox::new(row.facts.clone(), State::NEW)).map_err(full)?;
+    let sandbox = app.registry.insert(Sandbox::new(row.facts.clone(), State::NEW, hold)).map_err(full)?;
     let outcome = app.store.put_sandbox(row, claim).await;
     if outcome.as_ref().is_ok_and(|claimed| *claimed == Claimed::Made) {
         return Ok(Some(sandbox));

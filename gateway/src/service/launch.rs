@@ -1,4 +1,4 @@
-//! One launch: order to the runtime → the agent's hello → row `running`. The same for a new sandbox and one that is woken.
+//! One launch: its organisation's turn → order to the runtime → the agent's hello → row `running`. The same for a new sandbox and one that is woken.
 //! What to do when it fails is the caller's.
 
 use super::runtime_error;
@@ -22,9 +22,11 @@ pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk
         limits: facts.settings.limits,
         hostname: hostname(&facts.name),
     };
+    let turn = app.fair.turn(&facts.org).await?;
     if app.runtime.create(spec).await.map_err(runtime_error)? != launch {
         return Err(ApiError::internal("the runtime made another launch"));
     }
+    drop(turn);
     app.agents.hello(&facts.id, ids::characters::<26>()?).await.map_err(agent_error)?;
     app.store.set_status(facts.id.clone(), Status::Running, launch).await?;
     born(app, sandbox, launch).await

@@ -77,6 +77,7 @@ impl From<Obstacle> for ApiError {
     fn from(obstacle: Obstacle) -> Self {
         let text = match obstacle {
             Obstacle::Deleting => return Self::no_sandbox(),
+            Obstacle::Over(over) => return over.into(),
             Obstacle::Killed => "the sandbox was killed; its processes are gone; start launches it again",
             Obstacle::Failed => "the sandbox failed to start; start tries again",
             Obstacle::Asleep => "the sandbox is asleep: it has no processes to freeze or to thaw",

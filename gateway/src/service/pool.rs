@@ -12,6 +12,7 @@ use super::{create, runtime_error};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
+use crate::quota::SandboxHold;
 use crate::registry::Sandbox;
 use crate::sandbox::{Facts, usual_limits};
 use crate::store::{Claim, Row, Status};
@@ -113,8 +114,9 @@ pub(crate) async fn assign(
     app: &Arc<App>,
     facts: Facts,
     claim: Option<Claim>,
+    hold: SandboxHold,
 ) -> ApiResult<Option<Arc<Sandbox>>> {
-    let outcome = adopt(app, &facts, claim).await;
+    let outcome = adopt(app, &facts, claim, hold).await;
     if !matches!(outcome, Ok(Some(_))) {
         if let Some(sandbox) = app.registry.any(&facts.id) {
             create::withdraw(app, &sandbox, create::FIRST).await;
@@ -127,7 +129,12 @@ pub(crate) async fn assign(
     outcome
 }
 
-async fn adopt(app: &Arc<App>, facts: &Facts, claim: Option<Claim>) -> ApiResult<Option<Arc<Sandbox>>> {
+async fn adopt(
+    app: &Arc<App>,
+    facts: &Facts,
+    claim: Option<Claim>,
+    hold: SandboxHold,
+) -> ApiResult<Option<Arc<Sandbox>>> {
     let hostname = hostname(&facts.name);
     // Before the row: nothing half named ever belongs to a tenant.
     let (outside, inside) = tokio::join!(
@@ -137,7 +144,7 @@ async fn adopt(app: &Arc<App>, facts: &Facts, claim: Option<Claim>) -> ApiResult
     outside.map_err(runtime_error)?;
     inside.map_err(ApiError::internal)?;
     let row = Row { facts: facts.clone(), status: Status::Running, launch: create::FIRST };
-    let Some(sandbox) = create::insert(app, row, claim).await? else { return Ok(None) };
+    let Some(sandbox) = create::insert(app, row, claim, hold).await? else { return Ok(None) };
     born(app, &sandbox, create::FIRST).await?;
     Ok(Some(sandbox))
 }

@@ -74,6 +74,7 @@ fn look(
 async fn expire(app: &Arc<App>, sandbox: &Sandbox) {
     let id = &sandbox.facts.id;
     tracing::info!(sandbox = %id, "the time of a sandbox is over");
+    app.audit.system(&app.metrics, &sandbox.facts.org, "expire", id.as_str());
     if let Err(error) = destroy::delete(app, &sandbox.facts.org, id).await {
         tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox whose time is over is still there");
     }
@@ -90,6 +91,8 @@ async fn rest(app: &Arc<App>, sandbox: &Arc<Sandbox>, limit: Duration) {
         }
     };
     tracing::debug!(sandbox = %sandbox.facts.id, ?goal, "idle");
+    let action = if goal == Goal::Asleep { "auto-sleep" } else { "auto-freeze" };
+    app.audit.system(&app.metrics, &sandbox.facts.org, action, sandbox.facts.id.as_str());
     if let Err(error) = life::rest(app, sandbox, goal, limit).await {
         tracing::warn!(sandbox = %sandbox.facts.id, error = error.chain(), "an idle sandbox does not rest");
     }

@@ -1,15 +1,10 @@
-//! Organisations, users and API keys.
+//! API keys.
 
 use super::{Doing, Store, StoreError, StoreResult, now_us};
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
-
-/// An organisation and its first user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) org: String,
-    pub(crate) org_name: String,
-    pub(crate) user: String,
-}
+use crate::auth::Scopes;
+use crate::input::Switch;
+use crate::limits;
+use rusqlite::{Connection, Row as SqlRow, params};
 
 /// One key, without the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,132 +14,149 @@ pub(crate) struct KeyRow {
     pub(crate) user: String,
     pub(crate) name: String,
     pub(crate) hash: [u8; 32],
+    pub(crate) scopes: Scopes,
     pub(crate) created_us: i64,
+    pub(crate) updated_us: i64,
+    pub(crate) used_us: Option<i64>,
     pub(crate) expires_us: Option<i64>,
+    /// For good, by the host's operator.
     pub(crate) revoked_us: Option<i64>,
+    /// As its organisation likes.
+    pub(crate) is_active: bool,
 }
 
-const COLUMNS: &str = "id, org, user, name, hash, created_us, expires_us, revoked_us";
+const COLUMNS: &str =
+    "id, org, user, name, hash, scopes, created_us, updated_us, used_us, expires_us, revoked_us, active";
 
-fn key(row: &SqlRow<'_>) -> rusqlite::Result<KeyRow> {
+fn key(row: &SqlRow<'_>) -> StoreResult<KeyRow> {
+    let doing = "read a key";
+    let id: String = row.get(0).doing(doing)?;
+    let words: String = row.get(5).doing(doing)?;
+    let created_us: i64 = row.get(6).doing(doing)?;
     Ok(KeyRow {
-        id: row.get(0)?,
-        org: row.get(1)?,
-        user: row.get(2)?,
-        name: row.get(3)?,
-        hash: row.get(4)?,
-        created_us: row.get(5)?,
-        expires_us: row.get(6)?,
-        revoked_us: row.get(7)?,
+        scopes: Scopes::parse(words.split_whitespace())
+            .ok_or_else(|| StoreError::Damaged { table: "api_keys", id: id.clone() })?,
+        id,
+        org: row.get(1).doing(doing)?,
+        user: row.get(2).doing(doing)?,
+        name: row.get(3).doing(doing)?,
+        hash: row.get(4).doing(doing)?,
+        created_us,
+        updated_us: row.get::<_, Option<i64>>(7).doing(doing)?.unwrap_or(created_us),
+        used_us: row.get(8).doing(doing)?,
+        expires_us: row.get(9).doing(doing)?,
+        revoked_us: row.get(10).doing(doing)?,
+        is_active: row.get(11).doing(doing)?,
     })
 }
 
-fn insert_owner(db: &Connection, owner: &Owner) -> StoreResult<()> {
+/// Inserts a key unless the organisation has as many as it may.
+pub(super) fn insert(db: &Connection, row: &KeyRow) -> StoreResult<()> {
+    let most = i64::try_from(limits::MAX_KEYS).unwrap_or(i64::MAX);
     let rows = db
         .execute(
-            "INSERT OR IGNORE INTO orgs (id, name, created_us) VALUES (?1, ?2, ?3)",
-            params![owner.org, owner.org_name, now_us()],
+            &format!(
+                "INSERT INTO api_keys ({COLUMNS})
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
+                 WHERE (SELECT count(*) FROM api_keys WHERE org = ?2) < ?13"
+            ),
+            params![
+                row.id,
+                row.org,
+                row.user,
+                row.name,
+                row.hash,
+                row.scopes.words().join(" "),
+                row.created_us,
+                row.updated_us,
+                row.used_us,
+                row.expires_us,
+                row.revoked_us,
+                row.is_active,
+                most
+            ],
         )
-        .doing("insert an organisation")?;
-    if rows == 0 {
-        return Err(StoreError::Exists);
-    }
-    db.execute(
-        "INSERT INTO users (id, org, name, created_us) VALUES (?1, ?2, 'owner', ?3)",
-        params![owner.user, owner.org, now_us()],
-    )
-    .doing("insert a user")
-    .map(drop)
+        .doing("insert a key")?;
+    if rows == 0 { Err(StoreError::Full("keys")) } else { Ok(()) }
 }
 
-fn insert_key(db: &Connection, row: &KeyRow) -> StoreResult<()> {
-    db.execute(
-        "INSERT INTO api_keys (id, org, user, name, hash, created_us, expires_us, revoked_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![
-            row.id,
-            row.org,
-            row.user,
-            row.name,
-            row.hash,
-            row.created_us,
-            row.expires_us,
-            row.revoked_us
-        ],
-    )
-    .doing("insert a key")
-    .map(drop)
+fn one(db: &Connection, id: &str) -> StoreResult<KeyRow> {
+    let mut statement =
+        db.prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys WHERE id = ?1")).doing("read a key")?;
+    let mut rows = statement.query(params![id]).doing("read a key")?;
+    rows.next().doing("read a key")?.ok_or(StoreError::Missing("key")).and_then(key)
 }
 
 impl Store {
-    /// Makes an organisation with one user, and where given a key of it: all or nothing.
-    pub(crate) async fn create_owner(&self, owner: Owner, key: Option<KeyRow>) -> StoreResult<()> {
-        self.run_for_good(move |db| {
-            let transaction = db.transaction().doing("begin")?;
-            insert_owner(&transaction, &owner)?;
-            if let Some(row) = &key {
-                insert_key(&transaction, row)?;
-            }
-            transaction.commit().doing("commit")
-        })
-        .await
-    }
-
-    /// The organisation with this id or name, and its first user.
-    pub(crate) async fn owner(&self, org: String) -> StoreResult<Owner> {
-        self.run(move |db| {
-            db.query_row(
-                "SELECT o.id, o.name, u.id FROM orgs o JOIN users u ON u.org = o.id
-                 WHERE o.id = ?1 OR o.name = ?1 ORDER BY o.id <> ?1, u.created_us LIMIT 1",
-                params![org],
-                |row| Ok(Owner { org: row.get(0)?, org_name: row.get(1)?, user: row.get(2)? }),
-            )
-            .optional()
-            .doing("read an organisation")?
-            .ok_or(StoreError::Missing("organisation"))
-        })
-        .await
-    }
-
-    /// Whether `user` belongs to `org`.
-    pub(crate) async fn is_member(&self, org: String, user: String) -> StoreResult<bool> {
-        self.run(move |db| {
-            let row =
-                db.query_row("SELECT 1 FROM users WHERE id = ?1 AND org = ?2", params![user, org], |row| {
-                    row.get::<_, i64>(0)
-                });
-            Ok(row.optional().doing("read a user")?.is_some())
-        })
-        .await
-    }
-
     /// Keeps a new key.
     pub(crate) async fn insert_key(&self, row: KeyRow) -> StoreResult<()> {
-        self.run_for_good(move |db| insert_key(db, &row)).await
+        self.run_for_good(move |db| insert(db, &row)).await
     }
 
     /// Every key, oldest first.
     pub(crate) async fn keys(&self) -> StoreResult<Vec<KeyRow>> {
         self.run(|db| {
-            let mut statement = db
-                .prepare(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY created_us"))
-                .doing("read the keys")?;
-            let rows = statement.query_map((), key).doing("read the keys")?;
-            rows.collect::<Result<_, _>>().doing("read the keys")
+            let doing = "read the keys";
+            let mut statement =
+                db.prepare(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY created_us")).doing(doing)?;
+            let mut rows = statement.query(()).doing(doing)?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next().doing(doing)? {
+                found.push(key(row)?);
+            }
+            Ok(found)
         })
         .await
     }
 
-    /// Ends the key `id` from now on.
-    pub(crate) async fn revoke_key(&self, id: String) -> StoreResult<()> {
+    /// Ends the key `id` from now on, for good; the row as it is then.
+    pub(crate) async fn revoke_key(&self, id: String) -> StoreResult<KeyRow> {
+        self.run_for_good(move |db| {
+            db.execute(
+                "UPDATE api_keys SET revoked_us = coalesce(revoked_us, ?2), updated_us = ?2 WHERE id = ?1",
+                params![id, now_us()],
+            )
+            .doing("revoke a key")?;
+            one(db, &id)
+        })
+        .await
+    }
+
+    /// Switches the key `id` of `org` on or off; the row as it is then.
+    pub(crate) async fn activate_key(&self, org: String, id: String, active: Switch) -> StoreResult<KeyRow> {
+        self.run_for_good(move |db| {
+            db.execute(
+                "UPDATE api_keys SET active = ?3, updated_us = ?4 WHERE id = ?1 AND org = ?2",
+                params![id, org, active == Switch::On, now_us()],
+            )
+            .doing("switch a key")?;
+            one(db, &id)
+        })
+        .await
+    }
+
+    /// Drops the key `id` of `org`.
+    pub(crate) async fn delete_key(&self, org: String, id: String) -> StoreResult<()> {
         self.run_for_good(move |db| {
             let rows = db
-                .execute(
-                    "UPDATE api_keys SET revoked_us = coalesce(revoked_us, ?2) WHERE id = ?1",
-                    params![id, now_us()],
-                )
-                .doing("revoke a key")?;
+                .execute("DELETE FROM api_keys WHERE id = ?1 AND org = ?2", params![id, org])
+                .doing("delete a key")?;
             if rows == 0 { Err(StoreError::Missing("key")) } else { Ok(()) }
+        })
+        .await
+    }
+
+    /// Writes when keys were used last.
+    pub(crate) async fn note_uses(&self, uses: Vec<(String, i64)>) -> StoreResult<()> {
+        self.run(move |db| {
+            let transaction = db.transaction().doing("begin")?;
+            for (id, used) in uses {
+                transaction
+                    .prepare_cached("UPDATE api_keys SET used_us = ?2 WHERE id = ?1")
+                    .and_then(|mut statement| statement.execute(params![id, used]))
+                    .doing("note the use of a key")?;
+            }
+            transaction.commit().doing("commit")
         })
         .await
     }

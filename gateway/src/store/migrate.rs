@@ -3,8 +3,11 @@
 use super::{Doing, StoreError, StoreResult};
 use rusqlite::{Connection, params};
 
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/0001_first.sql"), include_str!("../../migrations/0002_lifecycle.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_first.sql"),
+    include_str!("../../migrations/0002_lifecycle.sql"),
+    include_str!("../../migrations/0003_tenants.sql"),
+];
 
 pub(super) fn run(db: &mut Connection) -> StoreResult<()> {
     let transaction = db.transaction().doing("begin the migration")?;

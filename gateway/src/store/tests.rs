@@ -43,7 +43,7 @@ async fn everything_is_there_again_after_a_restart() {
     let path = dir.path().join("bulkhead.db");
     let store = Store::open(&path).unwrap();
     assert!(store.is_empty().await.unwrap());
-    let owner = Owner { org: "o1".to_owned(), org_name: "default".to_owned(), user: "u1".to_owned() };
+    let owner = Owner::new("o1", "default", "u1");
     store.create_owner(owner.clone(), None).await.unwrap();
     let again = Owner { org: "o2".to_owned(), ..owner.clone() };
     assert!(matches!(store.create_owner(again, None).await, Err(StoreError::Exists)));
@@ -89,7 +89,7 @@ async fn a_file_of_a_newer_program_is_refused() {
 async fn store(dir: &tempfile::TempDir) -> Store {
     let store = Store::open(&dir.path().join("bulkhead.db")).unwrap();
     for n in 1..=2 {
-        let owner = Owner { org: format!("o{n}"), org_name: format!("org{n}"), user: format!("u{n}") };
+        let owner = Owner::new(format!("o{n}"), format!("org{n}"), format!("u{n}"));
         store.create_owner(owner, None).await.unwrap();
     }
     store

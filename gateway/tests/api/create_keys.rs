@@ -1,6 +1,7 @@
 //! `Idempotency-Key` of a create.
 
 use crate::client::Answer;
+use crate::keys::tenant;
 use crate::world::{World, eventually};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -44,12 +45,9 @@ fn the_same_request_makes_one_sandbox() {
 #[test]
 fn a_key_of_another_organisation_is_another_key() {
     let world = World::new();
-    let run_dir = world.run_dir();
-    bulkhead_gateway::admin::client::create_org(&run_dir, "acme").unwrap();
-    let key = bulkhead_gateway::admin::client::create_key(&run_dir, "acme", "ci").unwrap().key;
     let body = json!({"name": "x"});
     let mine = id(&world.create_with_key("k", &body));
-    let other = world.stranger().with("X-API-Key", &key).with("Idempotency-Key", "k");
+    let other = tenant(&world, "acme", &[]).with("Idempotency-Key", "k");
     assert_ne!(id(&other.post("/api/sandboxes", &body)), mine);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::runtime::Away;
 use crate::world::{World, eventually};
-use bulkhead_gateway::admin::client as admin;
+use bulkhead_gateway::admin::{KeyOrder, client as admin};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -191,11 +191,12 @@ fn an_administrator_makes_and_ends_keys() {
     let world = World::new();
     let run_dir = world.run_dir();
     assert!(nix::unistd::geteuid().is_root(), "the admin socket answers root only: run this as root");
+    let order = |org: &str| KeyOrder { org: org.to_owned(), name: "ci".to_owned(), ..KeyOrder::default() };
     let org = admin::create_org(&run_dir, "acme").unwrap();
     assert!(admin::create_org(&run_dir, "acme").is_err() && admin::create_org(&run_dir, "a\nb").is_err());
-    let key = admin::create_key(&run_dir, "acme", "ci").unwrap();
+    let key = admin::create_key(&run_dir, &order("acme")).unwrap();
     assert!(!format!("{key:?}").contains(&key.key));
-    assert!(admin::create_key(&run_dir, "nobody", "ci").is_err());
+    assert!(admin::create_key(&run_dir, &order("nobody")).is_err());
     let other = world.stranger().with("X-API-Key", &key.key);
     let mine = world.sandbox("code");
     for (method, path) in [("GET", ""), ("DELETE", ""), ("POST", "/exec")] {

@@ -4,8 +4,8 @@ use crate::agent::Agent;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::isolation::{Isolation, Item, Verdict, WallKind};
 use bulkhead_protocol::runtime::{
-    Call, CreateSandbox, Disk, Event, LIST_PAGE, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL, RefusalKind,
-    Reply, Request, SandboxStatus, Scarce,
+    Call, CreateSandbox, Disk, Event, LIST_PAGE, Leak, LeakKind, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL,
+    RefusalKind, Reply, Request, SandboxStatus, Scarce,
 };
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen, recv, send, socket,
@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex};
 struct State {
     agents: BTreeMap<SandboxId, Running>,
     disks: BTreeSet<SandboxId>,
+    /// Something lies around that no record claims.
+    leaks: bool,
     created: Vec<CreateSandbox>,
     calls: Vec<String>,
     /// Calls with this name are refused.
@@ -108,7 +110,10 @@ impl FakeRuntime {
                 let rows = state.disks.iter().filter(|id| Some(*id) > after.as_ref());
                 Reply::Disks(rows.take(LIST_PAGE).cloned().collect())
             }
-            Call::Leaks => Reply::Leaks(Vec::new()),
+            Call::Leaks => {
+                let leak = Leak { kind: LeakKind::Mount, name: "planted".to_owned() };
+                Reply::Leaks(state.leaks.then_some(leak).into_iter().collect())
+            }
             Call::Destroy { id } => {
                 let (disk, running) = (state.disks.remove(&id), state.agents.remove(&id));
                 match running {
@@ -169,6 +174,11 @@ impl FakeRuntime {
     /// From now on every call with this name fails; `None` is none.
     pub(crate) fn refuse(&self, call: Option<&'static str>) {
         self.state.lock().unwrap().refuses = call;
+    }
+
+    /// Puts something there that no record claims.
+    pub(crate) fn leak(&self) {
+        self.state.lock().unwrap().leaks = true;
     }
 
     /// The orders so far.

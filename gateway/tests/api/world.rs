@@ -2,7 +2,7 @@
 
 use crate::client::{Answer, Client};
 use crate::runtime::FakeRuntime;
-use bulkhead_gateway::{Config, Endpoint};
+use bulkhead_gateway::{Config, Endpoint, Registration};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 const CHILD: &str = "GATEWAY_TEST_DIR";
 const LISTEN: &str = "GATEWAY_TEST_LISTEN";
+const REGISTER: &str = "GATEWAY_TEST_REGISTER";
 
 /// Not a test: the gateway of the tests, which start this program again with two variables set.
 #[test]
@@ -23,7 +24,11 @@ fn gateway_process() {
     let pool = pool.parse().unwrap();
     let bind = |address: &str| Endpoint::bind(address.parse().unwrap()).unwrap();
     let (listen, metrics_listen) = (bind(listen), Some(bind(metrics)));
-    bulkhead_gateway::run(Config { listen, metrics_listen, state_dir, run_dir, pool }).unwrap();
+    let registration = match std::env::var(REGISTER) {
+        Ok(_) => Registration::On,
+        Err(_) => Registration::Off,
+    };
+    bulkhead_gateway::run(Config { listen, metrics_listen, state_dir, run_dir, pool, registration }).unwrap();
 }
 
 /// Everything a test needs.
@@ -33,6 +38,7 @@ pub(crate) struct World {
     listen: SocketAddr,
     metrics: SocketAddr,
     process: Option<Child>,
+    registration: Registration,
     pool: usize,
     pub(crate) key: String,
 }
@@ -42,8 +48,17 @@ impl World {
         Self::with_pool(0)
     }
 
+    /// One where anybody may register.
+    pub(crate) fn with_registration() -> Self {
+        Self::with(0, Registration::On)
+    }
+
     /// With so many sandboxes made ahead.
     pub(crate) fn with_pool(pool: usize) -> Self {
+        Self::with(pool, Registration::Off)
+    }
+
+    fn with(pool: usize, registration: Registration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["state/gateway", "run/gateway/agents"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
@@ -53,7 +68,8 @@ impl World {
         // The gateway waits for a port that is taken, so nobody else can take it in between for long.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [listen, metrics] = ports.map(|port| port.local_addr().unwrap());
-        let mut world = Self { dir, runtime, listen, metrics, process: None, pool, key: String::new() };
+        let (process, key) = (None, String::new());
+        let mut world = Self { dir, runtime, listen, metrics, process, pool, registration, key };
         world.start();
         world.key =
             std::fs::read_to_string(world.dir.path().join("state/api-key")).unwrap().trim().to_owned();
@@ -80,7 +96,11 @@ impl World {
     pub(crate) fn start(&mut self) {
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if self.registration == Registration::On {
+            command.env(REGISTER, "1");
+        }
+        let child = command
             .args(["world::gateway_process", "--exact", "--nocapture"])
             .env(CHILD, self.dir.path())
             .env(LISTEN, format!("{} {} {}", self.listen, self.metrics, self.pool))

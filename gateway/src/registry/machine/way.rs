@@ -1,6 +1,7 @@
 //! Where somebody wants a sandbox, and the first step from where it stands. A longer way is walked step by step.
 
 use super::{Event, Health, State};
+use crate::quota::Over;
 
 /// What a request, or the clock, wants of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) enum Obstacle {
     /// What sleeps has no processes that could stand still.
     Asleep,
     Deleting,
+    /// The organisation has no processors or memory left for it.
+    Over(Over),
 }
 
 impl State {

@@ -3,9 +3,8 @@
 use crate::api::{AttachRequest, PidRequest};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
-use crate::input::{Fields, parameter, read as read_body};
+use crate::input::{Fields, RequestBody, parameter, read as read_body};
 use crate::limits::MAX_COUNT;
-use hyper::body::Incoming;
 use hyper::{HeaderMap, StatusCode};
 use serde_json::Value;
 
@@ -49,13 +48,13 @@ pub(super) fn of_path(text: &str) -> ApiResult<u64> {
 }
 
 /// The command that a body names.
-pub(super) async fn read(body: Incoming, app: &App) -> ApiResult<PidRequest> {
+pub(super) async fn read(body: RequestBody, app: &App) -> ApiResult<PidRequest> {
     let mut fields = Fields::of_body(&read_body(body, &app.bodies).await?)?;
     Ok(PidRequest { pid: pid(&mut fields)? })
 }
 
 /// The command that a body names, and where to begin.
-pub(super) async fn read_attach(body: Incoming, app: &App) -> ApiResult<AttachRequest> {
+pub(super) async fn read_attach(body: RequestBody, app: &App) -> ApiResult<AttachRequest> {
     let mut fields = Fields::of_body(&read_body(body, &app.bodies).await?)?;
     let from = fields.whole("from", &(0..=MAX_COUNT))?;
     Ok(AttachRequest { pid: pid(&mut fields)?, from })

@@ -8,14 +8,15 @@ use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::input;
 use crate::limits;
+use crate::quota::Held;
 use crate::registry::Visit;
 use crate::reply::Reply;
 use crate::routes::Call;
-use crate::server::Place;
+use crate::server::{Place, closed};
 use crate::service::life::ready;
 use crate::service::pty::bridge::{Bridge, Gaps};
 use crate::service::pty::{self as service, Ephemeral};
-use crate::ws::{Client, accept};
+use crate::ws::{Client, Farewell, accept};
 use bulkhead_protocol::agent::{Hold, Size};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -47,7 +48,8 @@ pub(crate) async fn ephemeral(call: Call, id: &str) -> ApiResult<Reply> {
     let Ephemeral { owner, terminal, places: [first, second] } =
         service::ephemeral(&call.app, &visit, &spec).await?;
     let (owner, places) = (Some(owner), vec![first, second]);
-    let line = Line { app: call.app, visit, place, terminal, owner, places, gaps: Gaps::Close };
+    let line =
+        Line { app: call.app, visit, place, terminal, owner, places, gaps: Gaps::Close, held: call.held };
     tokio::spawn(line.serve(call.upgrade));
     Ok(accepted.reply())
 }
@@ -83,7 +85,7 @@ pub(crate) async fn session(call: Call, id: &str, sid: &str) -> ApiResult<Reply>
     }
     let (agent_place, terminal) = service::attach(&call.app, &visit, session.handle, from).await?;
     let places = vec![agent_place];
-    let line = Line { app: call.app, visit, place, terminal, owner: None, places, gaps };
+    let line = Line { app: call.app, visit, place, terminal, owner: None, places, gaps, held: call.held };
     tokio::spawn(line.serve(call.upgrade));
     Ok(accepted.reply())
 }
@@ -109,11 +111,13 @@ struct Line {
     owner: Option<Owner>,
     places: Vec<OwnedSemaphorePermit>,
     gaps: Gaps,
+    /// Of the organisation's quota.
+    held: Arc<Vec<Held>>,
 }
 
 impl Line {
     async fn serve(self, upgrade: OnUpgrade) {
-        let Self { app, visit, place, terminal, owner, places, gaps } = self;
+        let Self { app, visit, place, terminal, owner, places, gaps, held } = self;
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
             Err(error) => {
@@ -123,8 +127,15 @@ impl Line {
         };
         let open = app.metrics.socket();
         let client = Client::new(TokioIo::new(upgraded)).await;
-        Bridge::new(client, terminal, owner, gaps).run(&app, &visit, place.closing()).await;
-        drop((open, places, place));
+        let mut closing = place.closing();
+        let end = async {
+            tokio::select! {
+                () = closed(&mut closing) => Farewell::CLOSING,
+                () = place.claim().cut() => Farewell::REVOKED,
+            }
+        };
+        Bridge::new(client, terminal, owner, gaps).run(&app, &visit, end).await;
+        drop((open, places, place, held));
     }
 }
 

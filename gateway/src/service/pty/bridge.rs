@@ -8,7 +8,6 @@ use crate::agent_client::{AgentError, Heard, Listen, Owner, Terminal};
 use crate::app::App;
 use crate::limits;
 use crate::registry::{Departure, Visit};
-use crate::server::{Closing, closed};
 use crate::service::exec::{departure, fault};
 use crate::ws::{Client, Cutter, Farewell, Said, Tail};
 use bulkhead_protocol::agent::Gap;
@@ -82,9 +81,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
         }
     }
 
-    /// Serves the client until one of the two ends.
-    pub(crate) async fn run(mut self, app: &App, sandbox: &Visit, mut closing: Closing) {
-        let last = self.rounds(sandbox, &mut closing).await;
+    /// Serves the client until one of the two ends, or `end` says that it is over.
+    pub(crate) async fn run(mut self, app: &App, sandbox: &Visit, end: impl Future<Output = Farewell>) {
+        let last = self.rounds(sandbox, end).await;
         // An ephemeral terminal ends with its client, not with the client's last word.
         drop(self.owner.take());
         let farewell = match last {
@@ -101,9 +100,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
         self.client.close(farewell).await;
     }
 
-    async fn rounds(&mut self, sandbox: &Visit, closing: &mut Closing) -> Last {
+    async fn rounds(&mut self, sandbox: &Visit, end: impl Future<Output = Farewell>) -> Last {
         let mut gone = pin!(sandbox.over());
-        let mut closes = pin!(closed(closing));
+        let mut ends = pin!(end);
         let mut listened = Listen::Yes;
         loop {
             if let Err(last) = self.send() {
@@ -129,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bridge<S> {
                 () = drain(&mut self.owner) => continue,
                 () = sleep_until(deadline) => Event::Time,
                 departure = &mut gone => Event::End(farewell(departure)),
-                () = &mut closes => Event::End(Farewell::CLOSING),
+                farewell = &mut ends => Event::End(farewell),
             };
             if let Err(last) = self.take(event, listen) {
                 return last;

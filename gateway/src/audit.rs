@@ -1,0 +1,90 @@
+//! Who did what to which object, when, with which key, and what came of it: one JSON object per line of
+//! `<state-dir>/gateway/audit.log`. No secret, no payload, no text of a command; whatever a client chose is a JSON
+//! string of bounded length, so that no line can be forged.
+//!
+//! Must never make a request wait for a disk: lines go to a thread of their own through a bounded channel, and what
+//! did not fit is counted in the next line that does.
+
+mod file;
+mod record;
+
+pub(crate) use record::{Object, Record};
+
+use crate::auth::Principal;
+use crate::error::Error;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::rate::Limiter;
+use file::Log;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+
+/// Refused keys come as fast as anybody likes.
+static FAILURES: Limiter = Limiter::new();
+
+/// Takes records. Any number of threads may.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    lines: SyncSender<String>,
+    dropped: AtomicU64,
+}
+
+impl Audit {
+    /// Opens the log in `dir` and starts its thread.
+    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(file::NAME);
+        let mut log = Log::open(dir).map_err(|source| Error::file("open", path, source))?;
+        let (lines, queue) = mpsc::sync_channel::<String>(limits::AUDIT_QUEUE);
+        std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || {
+                for line in queue {
+                    log.write(&line);
+                }
+            })
+            .map_err(|source| Error::Start { what: "the audit log", source })?;
+        Ok(Self { lines, dropped: AtomicU64::new(0) })
+    }
+
+    /// Notes one thing that was done or refused.
+    pub(crate) fn note(&self, metrics: &Metrics, record: Record<'_>) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let line = match serde_json::to_string(&Record { dropped, ..record }) {
+            Ok(line) => line + "\n",
+            Err(error) => {
+                tracing::error!(%error, "a line of the audit log could not be encoded");
+                return;
+            }
+        };
+        match self.lines.try_send(line) {
+            Ok(()) => drop(metrics.audit_lines.inc()),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                metrics.audit_dropped.inc();
+                self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Notes a key that was not accepted; of a flood only the beginning, and how many were left out.
+    pub(crate) fn refused(&self, metrics: &Metrics, record: Record<'_>) {
+        if let Some(held_back) = FAILURES.permit() {
+            self.note(metrics, Record { held_back, ..record });
+        }
+    }
+
+    /// Notes what the server did by itself to an object of `org`.
+    pub(crate) fn system(&self, metrics: &Metrics, org: &str, action: &str, object: &str) {
+        self.note(metrics, Record { org, user: "system", object, ..Record::of(action) });
+    }
+
+    /// Notes what the host's operator did.
+    pub(crate) fn host(&self, metrics: &Metrics, action: &str, object: &str, status: u16) {
+        self.note(metrics, Record { user: "host", object, status, ..Record::of(action) });
+    }
+}
+
+/// A record's part that a principal fills.
+pub(crate) fn by<'a>(principal: &'a Principal, record: Record<'a>) -> Record<'a> {
+    Record { org: &principal.org, user: &principal.user, key: &principal.key, ..record }
+}

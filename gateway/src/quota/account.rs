@@ -1,0 +1,196 @@
+//! One organisation's counters, behind one lock that is never held across an await.
+
+use super::Quota;
+use super::bucket::Bucket;
+use super::hold::{Held, Kind, Load, SandboxHold, Share};
+use crate::error::ApiError;
+use crate::limits;
+use bulkhead_protocol::limits::MIB;
+use hyper::StatusCode;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A ceiling would be exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Over {
+    most: u64,
+    what: &'static str,
+}
+
+impl From<Over> for ApiError {
+    fn from(Over { most, what }: Over) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, format!("quota: at most {most} {what}"))
+    }
+}
+
+/// What is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Used {
+    sandboxes: u64,
+    cpu_millis: u64,
+    memory_bytes: u64,
+    executions: u64,
+    streams: u64,
+    connections: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    quota: Quota,
+    used: Used,
+    requests: Bucket,
+    bytes: Bucket,
+}
+
+/// One organisation's.
+#[derive(Debug)]
+pub(crate) struct Account {
+    state: Mutex<State>,
+}
+
+/// Adds to a counter unless that exceeds its ceiling.
+fn add(used: u64, more: u64, most: Option<u64>, what: &'static str) -> Result<u64, Over> {
+    let sum = used.saturating_add(more);
+    match most {
+        Some(most) if sum > most => Err(Over { most, what }),
+        Some(_) | None => Ok(sum),
+    }
+}
+
+impl State {
+    fn with_share(&self, share: Share) -> Result<Used, Over> {
+        let Self { quota, used, .. } = self;
+        let bytes = quota.memory_mib.map(|mib| mib.saturating_mul(MIB));
+        let cpu_millis =
+            add(used.cpu_millis, share.cpu_millis, quota.cpu_millis, "thousandths of processors")?;
+        let memory_bytes = add(used.memory_bytes, share.memory_bytes, bytes, "bytes of memory")?;
+        Ok(Used { cpu_millis, memory_bytes, ..*used })
+    }
+}
+
+impl Account {
+    fn new(quota: Quota) -> Self {
+        let now = Instant::now();
+        let (requests, bytes) = (Bucket::new(now), Bucket::new(now));
+        Self { state: Mutex::new(State { quota, used: Used::default(), requests, bytes }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one request.
+    pub(crate) fn request(&self) -> Result<(), Over> {
+        let mut state = self.lock();
+        let Some(rate) = state.quota.requests_per_second else { return Ok(()) };
+        let over = Over { most: rate, what: "requests per second" };
+        state.requests.take(Instant::now(), rate, limits::REQUEST_BURST).ok_or(over)
+    }
+
+    /// Counts bytes that were sent; gives how long to wait before the next.
+    pub(crate) fn sent(&self, bytes: u64) -> Duration {
+        let mut state = self.lock();
+        let Some(rate) = state.quota.bytes_per_second else { return Duration::ZERO };
+        state.bytes.spend(Instant::now(), bytes, rate, limits::BYTE_BURST)
+    }
+
+    /// Takes one of a kind.
+    pub(crate) fn take(self: &Arc<Self>, kind: Kind) -> Result<Held, Over> {
+        let mut state = self.lock();
+        let State { quota, used, .. } = &mut *state;
+        let connections = Some(limits::ORG_CONNECTIONS);
+        let (count, most, what) = match kind {
+            Kind::Execution => (&mut used.executions, quota.executions, "executions"),
+            Kind::Stream => (&mut used.streams, quota.streams, "streams"),
+            Kind::Connection => (&mut used.connections, connections, "connections"),
+        };
+        *count = add(*count, 1, most, what)?;
+        Ok(Held { account: Arc::clone(self), kind })
+    }
+
+    /// Takes a place for a sandbox that is about to be made, and its share.
+    pub(crate) fn take_sandbox(self: &Arc<Self>, share: Share) -> Result<SandboxHold, Over> {
+        let mut state = self.lock();
+        let sandboxes = add(state.used.sandboxes, 1, state.quota.sandboxes, "sandboxes")?;
+        state.used = Used { sandboxes, ..state.with_share(share)? };
+        drop(state);
+        Ok(SandboxHold::new(Arc::clone(self), share, Load::Working))
+    }
+
+    /// Counts a sandbox that exists, whatever the ceilings say: at a start. It counts as working.
+    pub(crate) fn adopt_sandbox(self: &Arc<Self>, share: Share) -> SandboxHold {
+        let mut state = self.lock();
+        let used = &mut state.used;
+        used.sandboxes = used.sandboxes.saturating_add(1);
+        used.cpu_millis = used.cpu_millis.saturating_add(share.cpu_millis);
+        used.memory_bytes = used.memory_bytes.saturating_add(share.memory_bytes);
+        drop(state);
+        SandboxHold::new(Arc::clone(self), share, Load::Working)
+    }
+
+    pub(super) fn take_share(&self, share: Share) -> Result<(), Over> {
+        let mut state = self.lock();
+        state.used = state.with_share(share)?;
+        Ok(())
+    }
+
+    pub(super) fn give_share_back(&self, share: Share) {
+        let used = &mut self.lock().used;
+        used.cpu_millis = used.cpu_millis.saturating_sub(share.cpu_millis);
+        used.memory_bytes = used.memory_bytes.saturating_sub(share.memory_bytes);
+    }
+
+    pub(super) fn give_sandbox_back(&self) {
+        let used = &mut self.lock().used;
+        used.sandboxes = used.sandboxes.saturating_sub(1);
+    }
+
+    pub(super) fn give_back(&self, kind: Kind) {
+        let used = &mut self.lock().used;
+        let count = match kind {
+            Kind::Execution => &mut used.executions,
+            Kind::Stream => &mut used.streams,
+            Kind::Connection => &mut used.connections,
+        };
+        *count = count.saturating_sub(1);
+    }
+
+    /// The ceilings.
+    pub(crate) fn quota(&self) -> Quota {
+        self.lock().quota
+    }
+
+    /// Sets the ceilings; what is above one stays, and nothing is added.
+    pub(crate) fn set(&self, quota: Quota) {
+        self.lock().quota = quota;
+    }
+}
+
+/// The accounts by organisation.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    accounts: RwLock<HashMap<String, Arc<Account>>>,
+}
+
+impl Accounts {
+    /// With what the store says of organisations.
+    pub(crate) fn new(quotas: impl IntoIterator<Item = (String, Quota)>) -> Self {
+        let accounts = quotas.into_iter().map(|(org, quota)| (org, Arc::new(Account::new(quota))));
+        Self { accounts: RwLock::new(accounts.collect()) }
+    }
+
+    /// The account of `org`; one that was not there has the usual quota.
+    pub(crate) fn of(&self, org: &str) -> Arc<Account> {
+        if let Some(account) = self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(org) {
+            return Arc::clone(account);
+        }
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.entry(org.to_owned()).or_insert_with(|| Arc::new(Account::new(Quota::USUAL)));
+        Arc::clone(account)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! For whom a connection works: known once a request on it has shown a key. The connection counts for that
+//! organisation, pays for its bytes, and is cut when the key ends; one place for streams, waits and WebSockets alike.
+
+use crate::auth::Principal;
+use crate::quota::{Account, Held};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Who showed a key last.
+#[derive(Debug)]
+struct Owner {
+    principal: Principal,
+    account: Arc<Account>,
+    _connection: Held,
+}
+
+/// The owner of one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim(Arc<watch::Sender<Option<Owner>>>);
+
+impl Claim {
+    pub(crate) fn nobody() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
+
+    /// Whether the key of this principal was the last one shown.
+    pub(crate) fn is_of(&self, principal: &Principal) -> bool {
+        self.0.borrow().as_ref().is_some_and(|owner| owner.principal.key == principal.key)
+    }
+
+    /// From now on the connection works for this principal; `connection` is its place in the account.
+    pub(crate) fn take(&self, principal: Principal, account: Arc<Account>, connection: Held) {
+        self.0.send_replace(Some(Owner { principal, account, _connection: connection }));
+    }
+
+    /// Bytes were sent; gives how long to wait before the next.
+    pub(super) fn sent(&self, bytes: usize) -> Duration {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.0.borrow().as_ref().map_or(Duration::ZERO, |owner| owner.account.sent(bytes))
+    }
+
+    /// Waits until the key for which the connection works has ended.
+    pub(crate) async fn cut(&self) {
+        let mut owners = self.0.subscribe();
+        loop {
+            let principal = owners.borrow_and_update().as_ref().map(|owner| owner.principal.clone());
+            let ended = async {
+                match &principal {
+                    Some(principal) => principal.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ended => return,
+                // The sender lives in `self`, so this is a change.
+                _ = owners.changed() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The audit log, and the look for what leaks.
+
+use crate::keys::tenant;
+use crate::world::{World, eventually};
+use bulkhead_gateway::admin::client as admin;
+use serde_json::{Value, json};
+
+fn lines(world: &World) -> Vec<Value> {
+    let text = std::fs::read_to_string(world.state_dir().join("gateway/audit.log")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits until a line has this action; gives the last of them.
+fn line(world: &World, action: &str) -> Value {
+    let mut found = None;
+    eventually(action, || {
+        found = lines(world).into_iter().rfind(|line| line["action"] == action);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn what_changes_something_is_written_down_without_its_content() {
+    let world = World::new();
+    let client = tenant(&world, "acme", &[]);
+    let me = client.get("/api/users/me").json;
+    let key = client.get("/api/orgs/apikeys").json[0]["id"].clone();
+    let made =
+        client.post("/api/sandboxes", &json!({"name": "secret-name", "envVars": {"A": "secret-value"}}));
+    let id = made.json["data"]["id"].clone();
+    let create = line(&world, "POST /sandboxes");
+    assert_eq!((&create["org"], &create["user"], &create["key"]), (&me["orgs"][0]["id"], &me["id"], &key));
+    assert_eq!((&create["object"], &create["status"]), (&id, &json!(201)));
+    assert!(create["time"].as_str().unwrap().ends_with('Z') && create["peer"].is_string(), "{create}");
+    let head = made.head.to_ascii_lowercase();
+    assert!(head.contains(create["requestId"].as_str().unwrap()), "{head}");
+    let path = format!("/api/sandboxes/{}/exec", id.as_str().unwrap());
+    client.post(&path, &json!({"command": "secret-command"}));
+    assert_eq!(line(&world, "POST /sandboxes/{id}/exec")["object"], id);
+    let made = client.post("/api/orgs/apikeys", &json!({"keyName": "secret-key-name"})).json;
+    assert_eq!(line(&world, "POST /orgs/apikeys")["object"], made["keyId"]);
+    admin::revoke_key(&world.run_dir(), made["keyId"].as_str().unwrap()).unwrap();
+    let revoked = line(&world, "key revoke");
+    assert_eq!((&revoked["user"], &revoked["object"]), (&json!("host"), &made["keyId"]));
+    let text = std::fs::read_to_string(world.state_dir().join("gateway/audit.log")).unwrap();
+    assert!(!text.contains("secret") && !text.contains(made["plainKey"].as_str().unwrap()), "{text}");
+    assert!(!lines(&world).iter().any(|line| line["action"].as_str().unwrap().starts_with("GET")));
+    assert!(world.scrape().contains("bulkhead_gateway_audit_lines_total"));
+}
+
+#[test]
+fn a_line_cannot_be_forged_and_a_flood_is_counted() {
+    let world = World::new();
+    let client = world.client().with("User-Agent", "a\u{1b}[2J{\"forged\":1}");
+    let forged = "%0d%0a{\"action\":\"forged\"}\u{202e}".replace('"', "%22");
+    assert_eq!(client.delete(&format!("/api/sandboxes/{forged}")).status, 404);
+    let found = line(&world, "DELETE /sandboxes/{id}");
+    assert!(found["object"].as_str().unwrap().starts_with("%0d%0a{%22action%22"), "{found}");
+    let stranger = world.stranger().with("X-API-Key", "bh_wrong");
+    (0..200).for_each(|_| assert_eq!(stranger.get("/api/sandboxes").status, 401));
+    line(&world, "GET /sandboxes");
+    let failures = lines(&world).iter().filter(|line| line["status"] == 401).count();
+    assert!((1..=42).contains(&failures), "{failures}");
+    assert!(!lines(&world).iter().any(|line| line["action"] == "forged"));
+}
+
+#[test]
+fn what_nobody_claims_is_listed() {
+    let world = World::new();
+    let client = world.client();
+    let leaks = || client.get("/api/admin/leaks").json["data"]["leaks"].clone();
+    let id = world.sandbox("code");
+    assert_eq!(leaks(), json!([]));
+    let stray = "b".repeat(30);
+    world.runtime.plant(&stray);
+    world.runtime.leak();
+    world.runtime.forget(&id);
+    let expected = json!([
+        {"kind": "disk", "name": stray}, {"kind": "mount", "name": "planted"},
+        {"kind": "row", "name": id}, {"kind": "sandbox", "name": stray}
+    ]);
+    assert_eq!(leaks(), expected);
+    let listed = admin::leaks(&world.run_dir()).unwrap();
+    assert_eq!(listed.len(), 4);
+    assert_eq!(tenant(&world, "acme", &[]).get("/api/admin/leaks").status, 403);
+}
