@@ -253,8 +253,10 @@ pub(crate) const MAX_KEYS: usize = 1000;
 pub(crate) const KEY_GRACE: Duration = Duration::from_millis(500);
 /// How long a stream believes the clock about the end of its key.
 pub(crate) const KEY_LOOK: Duration = Duration::from_secs(2);
+/// A WebSocket whose key has ended has so long to say goodbye.
+pub(crate) const KEY_GOODBYE: Duration = Duration::from_secs(2);
 /// Revoked and expired keys are good for nothing within 5 s.
-const _: () = assert!(KEY_GRACE.as_millis() + KEY_LOOK.as_millis() < 5000);
+const _: () = assert!(KEY_GRACE.as_millis() + KEY_LOOK.as_millis() + KEY_GOODBYE.as_millis() < 5000);
 /// The use of a key is in the store so much later.
 pub(crate) const KEY_NOTE: Duration = Duration::from_secs(60);
 /// Seconds a key may be asked to be valid: ten years.

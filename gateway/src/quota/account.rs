@@ -89,11 +89,21 @@ impl Account {
         state.requests.take(Instant::now(), rate, limits::REQUEST_BURST).ok_or(over)
     }
 
-    /// Counts bytes that were sent; gives how long to wait before the next.
-    pub(crate) fn sent(&self, bytes: u64) -> Duration {
+    /// Counts bytes that were sent.
+    pub(crate) fn sent(&self, bytes: u64) {
         let mut state = self.lock();
-        let Some(rate) = state.quota.bytes_per_second else { return Duration::ZERO };
-        state.bytes.spend(Instant::now(), bytes, rate, limits::BYTE_BURST)
+        if let Some(rate) = state.quota.bytes_per_second {
+            state.bytes.spend(Instant::now(), bytes, rate);
+        }
+    }
+
+    /// How long to wait before more is sent.
+    pub(crate) fn debt(&self) -> Duration {
+        let state = self.lock();
+        match state.quota.bytes_per_second {
+            Some(_) => state.bytes.debt(Instant::now(), limits::BYTE_BURST),
+            None => Duration::ZERO,
+        }
     }
 
     /// Takes one of a kind.

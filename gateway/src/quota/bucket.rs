@@ -36,9 +36,13 @@ impl Bucket {
         Some(())
     }
 
-    /// Takes what is gone already; gives how long to wait before the next.
-    pub(super) fn spend(&mut self, now: Instant, units: u64, rate: u64, burst: Duration) -> Duration {
+    /// Takes what is gone already.
+    pub(super) fn spend(&mut self, now: Instant, units: u64, rate: u64) {
         self.paid = (self.paid.max(now) + time(units, rate)).min(now + MOST);
+    }
+
+    /// How long to wait until no more than the burst is owed.
+    pub(super) fn debt(&self, now: Instant, burst: Duration) -> Duration {
         self.paid.saturating_duration_since(now + burst)
     }
 }
@@ -74,7 +78,8 @@ mod tests {
             let (mut now, mut sent) = (start, 0_u64);
             for piece in pieces {
                 sent += piece;
-                now += bucket.spend(now, piece, rate, burst);
+                bucket.spend(now, piece, rate);
+                now += bucket.debt(now, burst);
             }
             let time = (now - start + burst).as_secs_f64();
             // The last piece may be sent before it is paid for.

@@ -34,10 +34,17 @@ impl Claim {
         self.0.send_replace(Some(Owner { principal, account, _connection: connection }));
     }
 
-    /// Bytes were sent; gives how long to wait before the next.
-    pub(super) fn sent(&self, bytes: usize) -> Duration {
+    /// Bytes were sent.
+    pub(super) fn sent(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.0.borrow().as_ref().map_or(Duration::ZERO, |owner| owner.account.sent(bytes))
+        if let Some(owner) = self.0.borrow().as_ref() {
+            owner.account.sent(bytes);
+        }
+    }
+
+    /// How long to wait until everything is paid for that was sent for the organisation.
+    pub(super) fn debt(&self) -> Duration {
+        self.0.borrow().as_ref().map_or(Duration::ZERO, |owner| owner.account.debt())
     }
 
     /// Waits until the key for which the connection works has ended.

@@ -27,19 +27,24 @@ impl<S: Unpin> Patient<S> {
 
     /// Ready once everything sent so far is paid for.
     fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(pause) = &mut self.pause {
-            std::task::ready!(pause.as_mut().poll(cx));
+        if self.pause.is_none() {
+            let debt = self.claim.debt();
+            if debt.is_zero() {
+                return Poll::Ready(());
+            }
+            self.pause = Some(Box::pin(tokio::time::sleep(debt)));
+        }
+        // After a wait something goes out, whatever others have sent meanwhile: nobody starves.
+        let paid = self.pause.as_mut().map_or(Poll::Ready(()), |pause| pause.as_mut().poll(cx));
+        if paid.is_ready() {
             self.pause = None;
         }
-        Poll::Ready(())
+        paid
     }
 
     fn count(&mut self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = written {
-            let wait = self.claim.sent(*bytes);
-            if !wait.is_zero() {
-                self.pause = Some(Box::pin(tokio::time::sleep(wait)));
-            }
+            self.claim.sent(*bytes);
         }
     }
 

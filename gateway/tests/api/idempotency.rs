@@ -22,7 +22,7 @@ fn sessions(client: &Client, id: &str) -> usize {
 #[test]
 fn the_same_request_is_done_once_and_answered_alike() {
     let mut world = World::new();
-    let (id, other) = (world.sandbox("code"), world.sandbox("code"));
+    let (id, other) = (world.sandbox("tty"), world.sandbox("tty"));
     let client = world.client();
     let first = session(&client, "k", &id, &json!({"cols": 90}));
     assert_eq!(first.status, 200, "{first:?}");
@@ -48,7 +48,7 @@ fn the_same_request_is_done_once_and_answered_alike() {
 #[test]
 fn many_at_once_are_one() {
     let world = World::new();
-    let id = world.sandbox("code");
+    let id = world.sandbox("tty");
     let client = world.client();
     let answers: Vec<_> = std::thread::scope(|scope| {
         let calls: Vec<_> =

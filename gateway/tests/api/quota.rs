@@ -8,7 +8,7 @@ use bulkhead_gateway::Quota;
 use bulkhead_gateway::admin::client as admin;
 use nix::sys::signal::Signal;
 use serde_json::json;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Instant;
 
 fn make(client: &Client) -> crate::client::Answer {
@@ -86,17 +86,21 @@ fn executions_and_streams_are_counted_while_they_last() {
     let client = tenant(&world, "acme", &[]);
     set(&world, Quota { executions: Some(2), streams: Some(1), ..Quota::default() });
     let id = make(&client).json["data"]["id"].as_str().unwrap().to_owned();
+    let body = json!({"name": "x", "image": "tty"});
+    let tty = client.post("/api/sandboxes", &body).json["data"]["id"].as_str().unwrap().to_owned();
     let path = |tail: &str| format!("/api/sandboxes/{id}/{tail}");
     let hang = || {
         let mut stream = client.connect();
         stream.write_all(&client.text("POST", &path("exec-stream"), br#"{"command":"hang"}"#)).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
         stream
     };
     let stream = hang();
     let run = |command: &str| client.post(&path("exec"), &json!({ "command": command }));
-    eventually("the stream is open", || {
-        client.post(&path("exec-stream"), &json!({"command": "x"})).error() == "quota: at most 1 streams"
-    });
+    let second = client.post(&path("exec-stream"), &json!({"command": "x"}));
+    assert_eq!(second.error(), "quota: at most 1 streams");
     assert_eq!(Socket::open(&client, &path("pty")).err().unwrap().status, 429);
     assert_eq!(run("x").status, 200);
     std::thread::scope(|scope| {
@@ -109,7 +113,7 @@ fn executions_and_streams_are_counted_while_they_last() {
     });
     drop(stream);
     eventually("everything is given back", || {
-        let socket = Socket::open(&client, &path("pty"));
+        let socket = Socket::open(&client, &format!("/api/sandboxes/{tty}/pty"));
         socket.is_ok() && run("x").status == 200
     });
 }

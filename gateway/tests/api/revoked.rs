@@ -40,7 +40,9 @@ fn streams_waits_and_sockets_end_with_their_key() {
     let mut waits = open(&first, &path("exec"), "hang");
     let mut streams = open(&first, &path("exec-stream"), "hang");
     let mut other = open(&second, &path("exec-stream"), "hang");
-    let mut socket = Socket::open(&first, &path("pty")).unwrap();
+    let body = json!({"name": "x", "image": "tty"});
+    let tty = first.post("/api/sandboxes", &body).json["data"]["id"].as_str().unwrap().to_owned();
+    let mut socket = Socket::open(&first, &format!("/api/sandboxes/{tty}/pty")).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     for stream in [&mut waits, &mut streams, &mut socket.stream, &mut other] {
         assert!(!ended(stream));
@@ -52,7 +54,7 @@ fn streams_waits_and_sockets_end_with_their_key() {
     eventually("all of them end", || ended(&mut waits) && ended(&mut streams) && ended(&mut socket.stream));
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(!ended(&mut other), "another key's stream goes on");
-    assert_eq!(second.get("/api/sandboxes").json["meta"]["total"], 1);
+    assert_eq!(second.get("/api/sandboxes").json["meta"]["total"], 2);
 }
 
 #[test]

@@ -52,11 +52,11 @@ fn what_changes_something_is_written_down_without_its_content() {
 #[test]
 fn a_line_cannot_be_forged_and_a_flood_is_counted() {
     let world = World::new();
-    let client = world.client().with("User-Agent", "a\u{1b}[2J{\"forged\":1}");
-    let forged = "%0d%0a{\"action\":\"forged\"}\u{202e}".replace('"', "%22");
+    let client = world.client().with("User-Agent", "a{\"forged\":1}");
+    let forged = "%0d%0a%7b%22action%22:%22forged%22%7d%e2%80%ae";
     assert_eq!(client.delete(&format!("/api/sandboxes/{forged}")).status, 404);
     let found = line(&world, "DELETE /sandboxes/{id}");
-    assert!(found["object"].as_str().unwrap().starts_with("%0d%0a{%22action%22"), "{found}");
+    assert!(found["object"].as_str().unwrap().starts_with("%0d%0a%7b%22action%22"), "{found}");
     let stranger = world.stranger().with("X-API-Key", "bh_wrong");
     (0..200).for_each(|_| assert_eq!(stranger.get("/api/sandboxes").status, 401));
     line(&world, "GET /sandboxes");

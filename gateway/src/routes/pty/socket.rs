@@ -22,6 +22,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::sleep;
 
 /// A terminal of one's own: it ends with the WebSocket.
 ///
@@ -134,7 +135,11 @@ impl Line {
                 () = place.claim().cut() => Farewell::REVOKED,
             }
         };
-        Bridge::new(client, terminal, owner, gaps).run(&app, &visit, end).await;
+        tokio::select! {
+            () = Bridge::new(client, terminal, owner, gaps).run(&app, &visit, end) => {}
+            // A client that is told goodbye need not answer, but its key has ended.
+            () = async { place.claim().cut().await; sleep(limits::KEY_GOODBYE).await } => {}
+        }
         drop((open, places, place, held));
     }
 }
