@@ -122,6 +122,7 @@ fn arguments(name: &str, flags: &Flags) -> Vec<OsString> {
     push("--run-dir", path(&flags.run_dir));
     push("--config", path(&flags.config));
     push("--agent", path(&flags.agent));
+    push("--pool", flags.pool.map(|size| size.to_string().into()));
     push("--metrics-listen", flags.metrics_listen.map(|address| address.to_string().into()));
     push("--gateway-user", flags.gateway_user.clone().map(Into::into));
     let on_stop = flags.on_stop.and_then(|value| clap::ValueEnum::to_possible_value(&value));
