@@ -71,7 +71,7 @@ pub(crate) struct ExecTail {
 /// How it ended.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct End {
-    #[schema(pattern = "^(exited|signaled|timeout|oom|killed|gone)$")]
+    #[schema(pattern = "^(exited|signaled|timeout|oom|killed|sleep|gone)$")]
     pub(crate) kind: &'static str,
     /// With `exited`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -76,6 +76,10 @@ impl Server {
     fn end(&mut self) {
         if self.serve.is_some() {
             self.delete_all();
+            if self.options.args.iter().any(|arg| arg == "--pool") {
+                // What was made ahead goes with the server.
+                self.stop();
+            }
             self.assert_no_sandbox_left();
         }
         self.purge();
