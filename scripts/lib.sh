@@ -64,6 +64,8 @@ assert_static() {
 
 # The word by which programs are known that walls can be taken away from: the variable that says which.
 WEAKEN_MARK=BULKHEAD_WEAKEN
+# The same for places where a test can kill a half (failpoint/); one build has both.
+FAILPOINT_MARK=BULKHEAD_FAILPOINT
 
 # Into target/weakened, for negative controls of attacks; fast to build, slow to run, never shipped. One target
 # directory of its own: the feature changes what depends on it.
@@ -78,10 +80,12 @@ build_weakened() {
     grep -q "$WEAKEN_MARK" "target/weaken/debug/$program" || die "$program was not weakened"
     install_atomically "target/weaken/debug/$program" "target/weakened/$program"
   done
+  grep -q "$FAILPOINT_MARK" target/weakened/bulkhead || die "the weakened program has no failpoints"
   assert_static target/weakened/bulkhead-agent
 }
 
 # Whoever slipped the feature in, and how: such a program is not installed.
 assert_not_weakened() {
   ! grep -q "$WEAKEN_MARK" "$1" || die "$1 was built with the feature weaken, which is for attack tests only"
+  ! grep -q "$FAILPOINT_MARK" "$1" || die "$1 was built with the feature failpoints, which is for crash tests only"
 }

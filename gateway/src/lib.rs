@@ -16,6 +16,7 @@ mod config;
 mod dirs;
 mod endpoint;
 mod error;
+mod failpoint;
 mod fair;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -12,6 +12,7 @@ mod conn;
 mod dev;
 mod digests;
 mod error;
+mod failpoint;
 pub mod host;
 mod identity;
 mod ids;

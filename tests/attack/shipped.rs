@@ -16,8 +16,9 @@ fn holds(program: &Path, word: &str) -> bool {
 }
 
 #[test]
-fn shipped_programs_know_no_switch() {
-    let words = Switch::ALL.map(Switch::name).into_iter().chain([WEAKEN_ENV]);
+fn shipped_programs_know_no_switch_and_no_failpoint() {
+    let seams = [WEAKEN_ENV, bulkhead_failpoint::POINT_ENV];
+    let words = Switch::ALL.map(Switch::name).into_iter().chain(seams);
     for word in words {
         for name in ["bulkhead", "bulkhead-agent"] {
             assert!(!holds(&program(name), word), "{name} holds {word}");

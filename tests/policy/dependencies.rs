@@ -7,16 +7,17 @@ use std::fs;
 /// Each crate of the workspace and the others that it may use. Dependencies point one way.
 const EDGES: &[(&str, &[&str])] = &[
     ("bulkhead-protocol", &[]),
+    ("bulkhead-failpoint", &[]),
     ("bulkhead-sys", &[]),
     ("bulkhead-rootfs", &["bulkhead-sys"]),
-    ("bulkhead-runtime", &["bulkhead-sys", "bulkhead-protocol"]),
+    ("bulkhead-runtime", &["bulkhead-sys", "bulkhead-protocol", "bulkhead-failpoint"]),
     ("bulkhead-agent", &["bulkhead-sys", "bulkhead-protocol"]),
-    ("bulkhead-gateway", &["bulkhead-protocol"]),
+    ("bulkhead-gateway", &["bulkhead-protocol", "bulkhead-failpoint"]),
     (
         "bulkhead",
         &["bulkhead-gateway", "bulkhead-runtime", "bulkhead-rootfs", "bulkhead-protocol", "bulkhead-sys"],
     ),
-    ("bulkhead-tests", &["bulkhead-protocol", "bulkhead-inner"]),
+    ("bulkhead-tests", &["bulkhead-protocol", "bulkhead-inner", "bulkhead-failpoint"]),
     ("bulkhead-inner", &[]),
     ("bulkhead-bench", &[]),
 ];

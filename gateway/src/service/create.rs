@@ -10,6 +10,7 @@ use super::{destroy, pool, runtime_error};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult, chain};
+use crate::failpoint::failpoint;
 use crate::ids;
 use crate::limits;
 use crate::quota::SandboxHold;
@@ -115,6 +116,7 @@ async fn make(
     let Some(sandbox) = insert(app, Row { facts, status, launch: FIRST }, claim, hold).await? else {
         return Ok(None);
     };
+    failpoint!(CreateRow);
     match answer {
         Answer::WhenReady => {
             if let Err(error) = launch(app, &sandbox, FIRST, Disk::New).await {

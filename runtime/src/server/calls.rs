@@ -3,6 +3,7 @@
 use super::Server;
 use crate::conn::Waiter;
 use crate::error::{Error, Result, chain};
+use crate::failpoint::failpoint;
 use crate::inspect::{Place, inspect};
 use crate::record::{Fate, Phase};
 use crate::sandbox::Sandbox;
@@ -72,7 +73,10 @@ impl Server {
             return self.refuse(waiter, RefusalKind::Unknown, id.to_string());
         };
         match self.launcher.home.rename(pidfd.as_fd(), hostname) {
-            Ok(()) => self.answer(waiter, Reply::Named),
+            Ok(()) => {
+                failpoint!(Named);
+                self.answer(waiter, Reply::Named);
+            }
             Err(error) => self.refuse(waiter, error.kind(), chain(&error)),
         }
     }

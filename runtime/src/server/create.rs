@@ -3,6 +3,7 @@
 use super::{Server, Token};
 use crate::conn::{Waiter, agent_listener};
 use crate::error::{Error, Result, chain};
+use crate::failpoint::failpoint;
 use crate::launch::{Clock, Failed, Mapped, Prepared};
 use crate::record::{Fate, Phase, Record};
 use crate::sandbox::{Ending, Sandbox};
@@ -80,15 +81,21 @@ impl Server {
     fn launch(&mut self, record: Record, hostname: String, disk: Disk, clock: &mut Clock) -> Result<Mapped> {
         let id = record.id.clone();
         let prepared = Prepared::record(&self.records, record, hostname, disk)?;
+        failpoint!(LaunchRecorded);
         let listener = agent_listener(&self.instance, id.as_str())?;
+        failpoint!(LaunchSocket);
         clock.mark("record and socket");
         let in_cgroup = prepared.limit(&self.groups)?;
+        failpoint!(LaunchGroups);
         clock.mark("cgroups");
         let rooted = in_cgroup.root(&mut *self.roots)?;
+        failpoint!(LaunchRoot);
         clock.mark("disk and root");
         let cloned = rooted.clone_child(&self.launcher, &listener)?;
+        failpoint!(LaunchCloned);
         clock.mark("network and clone");
         let mapped = cloned.map()?;
+        failpoint!(LaunchMapped);
         clock.mark("id maps");
         Ok(mapped)
     }
@@ -100,9 +107,11 @@ impl Server {
             return self.table.insert(sandbox);
         };
         self.poll.remove(mapped.report());
+        failpoint!(LaunchExecuted);
         clock.mark("setup to exec");
         match mapped.finish(&self.records) {
             Ok(running) => {
+                failpoint!(LaunchRunning);
                 clock.mark("record again");
                 tracing::debug!(id = %running.record.id, "launched: {clock}");
                 let launch = running.record.launch;

@@ -4,6 +4,7 @@ use super::{Server, Token};
 use crate::cgroup::Events;
 use crate::conn::{self, Waiter};
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::record::{Fate, Phase, Record};
 use crate::sandbox::{Ending, Sandbox, Stage};
 use bulkhead_protocol::SandboxId;
@@ -71,10 +72,12 @@ impl Server {
         // Before anybody is told: a runtime that starts after this one finishes what was begun.
         record.phase = Phase::Ending(fate);
         self.note_record(&record);
+        failpoint!(EndRecorded);
         let events = self.kill(&record.id).unwrap_or_else(|error| {
             Self::note(&error);
             None
         });
+        failpoint!(EndKilled);
         let mut ending = Ending::begin(record, fate, events);
         (ending.pidfd, ending.waiters) = (pidfd, waiters);
         self.watch_ending(&ending);
@@ -144,6 +147,7 @@ impl Server {
             if self.lives(ending)? {
                 return Ok(false);
             }
+            failpoint!(EndEmpty);
             self.settle_disk(ending)?;
             ending.stage = Stage::Clearing;
         }
@@ -171,8 +175,11 @@ impl Server {
             self.roots.discard(&ending.record.id).map_err(Error::Root)?;
             self.reaper.start(&mut self.poll);
         }
+        failpoint!(EndDisk);
         conn::remove_agent_socket(&self.instance, ending.record.id.as_str())?;
+        failpoint!(EndSocket);
         self.tell(ending);
+        failpoint!(EndTold);
         Ok(())
     }
 
@@ -190,7 +197,9 @@ impl Server {
         if ending.pidfd.is_some() || !self.groups.remove(&ending.record.id)? {
             return Ok(false);
         }
+        failpoint!(EndGroups);
         self.records.remove(&ending.record.id)?;
+        failpoint!(EndForgotten);
         Ok(true)
     }
 }

@@ -3,6 +3,7 @@
 use super::{Server, Token};
 use crate::conn::Waiter;
 use crate::error::{Error, Result, chain};
+use crate::failpoint::failpoint;
 use crate::record::Record;
 use crate::sandbox::{Sandbox, Turning};
 use bulkhead_protocol::SandboxId;
@@ -65,13 +66,18 @@ impl Server {
         let events = group.events()?;
         self.poll.add_urgent(events.as_fd(), Token::Events(record.slot.0))?;
         group.turn(to)?;
+        failpoint!(TurnAsked);
         Ok(Turning { to, events, waiters: Vec::new(), until: Instant::now() + TURN_PATIENCE })
     }
 
     /// Whether the kernel says so. What cannot be read is not so.
     fn has_turned(turning: &Turning) -> bool {
         match turning.events.read() {
-            Ok(seen) => seen.life == turning.to,
+            Ok(seen) if seen.life == turning.to => {
+                failpoint!(TurnDone);
+                true
+            }
+            Ok(_) => false,
             Err(error) => {
                 Self::note(&error);
                 false
