@@ -7,11 +7,11 @@ use bulkhead_tests::{RuntimeLink, Sandbox, Server, eventually, host};
 use nix::sys::signal::Signal;
 use std::process::Command;
 
-fn id_of(sandbox: &Sandbox<'_>) -> SandboxId {
+pub(crate) fn id_of(sandbox: &Sandbox<'_>) -> SandboxId {
     SandboxId::parse(sandbox.id()).expect("an id")
 }
 
-fn order(id: &SandboxId, launch: u32, disk: Disk) -> Call {
+pub(crate) fn order(id: &SandboxId, launch: u32, disk: Disk) -> Call {
     let limits = Limits {
         memory_bytes: 256 * MIB,
         cpu_millis: 1000,
@@ -23,7 +23,7 @@ fn order(id: &SandboxId, launch: u32, disk: Disk) -> Call {
     Call::Create(CreateSandbox { id: id.clone(), launch, disk, image, limits, hostname })
 }
 
-fn refused(reply: &Reply) -> Option<RefusalKind> {
+pub(crate) fn refused(reply: &Reply) -> Option<RefusalKind> {
     match reply {
         Reply::Refused { kind, .. } => Some(*kind),
         _ => None,

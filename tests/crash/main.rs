@@ -2,6 +2,7 @@
 
 mod agents;
 mod commands;
+mod failpoints;
 mod kept;
 mod restarts;
 mod stops;
