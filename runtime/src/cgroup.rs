@@ -117,6 +117,13 @@ impl Groups {
         Ok(out)
     }
 
+    /// The same without those that a runtime moved into.
+    pub(crate) fn list_sandboxes(&self) -> Result<Vec<String>> {
+        let mut names = self.list()?;
+        names.retain(|name| !birth::is_runtimes_own(name));
+        Ok(names)
+    }
+
     /// Removes the instance's own, empty directories.
     pub(crate) fn remove_instance(&self, instance: &str) -> Result<()> {
         let paths = std::iter::once(&self.layout.unified).chain(self.layout.v1.iter().map(|(_, path)| path));

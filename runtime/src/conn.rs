@@ -110,6 +110,16 @@ pub(crate) fn remove_agent_socket(instance: &Instance, id: &str) -> Result<()> {
 
 /// Removes the sockets of agents that are not `known`: a runtime was killed between two steps of a destroy.
 pub(crate) fn remove_strange_sockets(instance: &Instance, known: &dyn Fn(&str) -> bool) -> Result<()> {
+    for id in agent_sockets(instance)? {
+        if !known(&id) {
+            remove_agent_socket(instance, &id)?;
+        }
+    }
+    Ok(())
+}
+
+/// The ids that have an agent's socket.
+pub(crate) fn agent_sockets(instance: &Instance) -> Result<Vec<String>> {
     let names = || -> std::result::Result<Vec<_>, Errno> {
         let flags =
             nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
@@ -119,13 +129,8 @@ pub(crate) fn remove_strange_sockets(instance: &Instance, known: &dyn Fn(&str) -
             .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
             .collect()
     };
-    for name in names().during("getdents", || "agents".into()).doing("list the sockets of agents")? {
-        let Ok(name) = name.to_str() else { continue };
-        if name.strip_suffix(".sock").is_some_and(|id| !known(id)) {
-            unlink(instance.agents.as_fd(), name)?;
-        }
-    }
-    Ok(())
+    let names = names().during("getdents", || "agents".into()).doing("list the sockets of agents")?;
+    Ok(names.iter().filter_map(|name| name.to_str().ok()?.strip_suffix(".sock").map(str::to_owned)).collect())
 }
 
 fn unlink(directory: BorrowedFd<'_>, name: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 use crate::error::{Doing, Error, Result};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::userns::IdRange;
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,16 @@ impl Slot {
         IdRange { base: FIRST_ID + self.0 * RANGE, count: RANGE }
     }
 
+    /// Whether there is such a range, beside the neutral one.
+    pub(crate) fn exists(self) -> bool {
+        (1..RANGES).contains(&self.0)
+    }
+
+    /// The range that an id of the host lies in, if it is one of a sandbox.
+    pub(crate) fn of_id(id: u32) -> Option<Self> {
+        Some(Self(id.checked_sub(FIRST_ID)? / RANGE)).filter(|slot| slot.exists())
+    }
+
     fn claim(self) -> PathBuf {
         Path::new(CLAIMS).join(self.range().base.to_string())
     }
@@ -46,11 +57,16 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Finds what this instance claimed before; `used` are the slots of its sandboxes.
-    pub(crate) fn open(instance: &str, used: &[Slot]) -> Result<Self> {
+    /// Finds what this instance claimed before. What is `used`, by its sandboxes or by whoever lives there, is not free.
+    pub(crate) fn open(instance: &str, used: &HashSet<Slot>) -> Result<Self> {
         make_directory()?;
         let free = claimed_by(instance)?.into_iter().filter(|slot| !used.contains(slot)).collect();
         Ok(Self { instance: instance.to_owned(), free, next: 1 })
+    }
+
+    /// Claimed for sandboxes to come.
+    pub(crate) fn free(&self) -> &[Slot] {
+        &self.free
     }
 
     /// A range that nothing on this host uses.
@@ -109,7 +125,8 @@ fn release(slot: Slot) -> Result<()> {
     }
 }
 
-fn claimed_by(instance: &str) -> Result<Vec<Slot>> {
+/// The ranges that an instance claims.
+pub(crate) fn claimed_by(instance: &str) -> Result<Vec<Slot>> {
     let mut out = Vec::new();
     for entry in fs::read_dir(CLAIMS).during("getdents", || CLAIMS.into()).doing("list id claims")? {
         let entry = entry.during("getdents", || CLAIMS.into()).doing("list id claims")?;

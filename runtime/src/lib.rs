@@ -6,6 +6,7 @@
 //! who composes the process hands it [`Roots`].
 
 mod adopt;
+mod census;
 mod cgroup;
 pub mod confine;
 mod conn;
@@ -19,6 +20,7 @@ mod ids;
 mod inspect;
 mod instance;
 mod launch;
+mod leaks;
 mod masks;
 mod processors;
 pub mod purge;

@@ -15,6 +15,7 @@ mod turning;
 pub(crate) use create::check_request;
 
 use crate::adopt;
+use crate::census;
 use crate::cgroup::{Groups, Stand};
 use crate::conn::{self, Connection, Listener, MAX_CONNECTIONS, Received, Waiter};
 use crate::error::{Doing, Error, Result, chain};
@@ -31,7 +32,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Poll, Token};
 pub use reaper::ReaperCommand;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use table::Table;
@@ -128,7 +129,9 @@ impl Server {
         let groups = Groups::open(&instance.name, Stand::At(&instance.run_dir.join("mounts/unified")))?;
         groups.ensure_births()?;
         let found = adopt::survey(&instance.name, &records, &groups)?;
-        let used: Vec<_> = found.sandboxes.iter().map(|sandbox| sandbox.record().slot).collect();
+        let mut used: HashSet<_> = found.sandboxes.iter().map(|sandbox| sandbox.record().slot).collect();
+        // Whose record was set aside may live on: its range is nobody else's until it is empty.
+        used.extend(census::inhabitants().iter().map(|found| found.slot));
         let mut server = Self {
             slots: Slots::open(&instance.name, &used)?,
             launcher: Launcher::new(&config.agent, &instance.run_dir.join("mounts"))?,

@@ -4,6 +4,7 @@ mod agents;
 mod commands;
 mod failpoints;
 mod kept;
+mod records;
 mod restarts;
 mod stops;
 

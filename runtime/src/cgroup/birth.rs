@@ -17,6 +17,11 @@ const OWN: &str = "runtime-";
 /// How long the end of a child that does nothing may take, in milliseconds.
 const PATIENCE_MS: u16 = 5000;
 
+/// Whether a group is a runtime's, not a sandbox's.
+pub(super) fn is_runtimes_own(name: &str) -> bool {
+    name.starts_with(OWN)
+}
+
 impl Groups {
     /// Makes sure that launches work.
     ///
@@ -37,7 +42,7 @@ impl Groups {
 
     /// Removes the groups of runtimes that are gone.
     pub(crate) fn remove_old_homes(&self) -> Result<()> {
-        for name in self.list()?.iter().filter(|name| name.starts_with(OWN)) {
+        for name in self.list()?.iter().filter(|name| is_runtimes_own(name)) {
             remove_directory(self.unified.as_fd(), name).doing("remove the cgroup of an old runtime")?;
         }
         Ok(())

@@ -5,11 +5,12 @@ use crate::conn::Waiter;
 use crate::error::{Error, Result, chain};
 use crate::failpoint::failpoint;
 use crate::inspect::{Place, inspect};
+use crate::leaks::{self, Known};
 use crate::record::{Fate, Phase};
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{
-    Call, LIST_PAGE, Life, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus, is_hostname,
+    Call, LIST_PAGE, Leak, Life, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus, is_hostname,
 };
 use std::os::fd::AsFd;
 
@@ -42,7 +43,10 @@ impl Server {
                 Ok(page) => self.answer(waiter, Reply::Disks(page)),
                 Err(error) => self.refuse(waiter, error.kind(), chain(&error)),
             },
-            Call::Leaks => self.refuse(waiter, RefusalKind::Failed, "not yet".into()),
+            Call::Leaks => match self.leaks() {
+                Ok(leaks) => self.answer(waiter, Reply::Leaks(leaks)),
+                Err(error) => self.refuse(waiter, error.kind(), chain(&error)),
+            },
         }
     }
 
@@ -126,6 +130,17 @@ impl Server {
             Some(SandboxStatus { id: id.clone(), launch: record.launch, life })
         };
         self.table.after(after).filter_map(status).take(LIST_PAGE).collect()
+    }
+
+    fn leaks(&self) -> Result<Vec<Leak>> {
+        leaks::find(&Known {
+            instance: &self.instance,
+            groups: &self.groups,
+            records: &self.records,
+            ids: self.table.ids().map(SandboxId::as_str).collect(),
+            used: self.table.after(None).map(|(_, sandbox)| sandbox.record().slot).collect(),
+            free: self.slots.free().iter().copied().collect(),
+        })
     }
 
     fn list_disks(&self, after: Option<&SandboxId>) -> Result<Vec<SandboxId>> {
