@@ -1,6 +1,7 @@
 //! The command line, and the configuration file whose keys are the flags' names.
 
 use anyhow::{Context, bail};
+use bulkhead_runtime::Overcommit;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -123,6 +124,9 @@ pub(crate) struct Flags {
     /// Sandboxes made ahead, at most 256 [default: 0]
     #[arg(long)]
     pub(crate) pool: Option<usize>,
+    /// Most memory that all sandboxes together may be promised, as a factor of the host's [default: no bound]
+    #[arg(long)]
+    pub(crate) memory_overcommit: Option<f64>,
     /// Address and port of the metrics [default: none]
     #[arg(long)]
     pub(crate) metrics_listen: Option<SocketAddr>,
@@ -148,6 +152,7 @@ pub(crate) struct Settings {
     pub(crate) pool: usize,
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) on_stop: OnStop,
+    pub(crate) memory_overcommit: Option<Overcommit>,
     pub(crate) gateway_uid: u32,
     pub(crate) supervisor: Option<i32>,
 }
@@ -199,6 +204,7 @@ impl Flags {
             pool,
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
             on_stop: self.on_stop.or(file.on_stop).unwrap_or(OnStop::Keep),
+            memory_overcommit: overcommit(self.memory_overcommit.or(file.memory_overcommit))?,
             gateway_uid: gateway_uid(self.gateway_user.as_deref().or(file.gateway_user.as_deref()))?,
             supervisor: self.supervisor,
         })
@@ -212,6 +218,17 @@ fn read(path: &Path) -> anyhow::Result<Flags> {
 
 fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
     std::path::absolute(&path).with_context(|| format!("{}", path.display()))
+}
+
+/// A factor as it is written down, in percent.
+fn overcommit(factor: Option<f64>) -> anyhow::Result<Option<Overcommit>> {
+    let Some(factor) = factor else { return Ok(None) };
+    if !(0.01..=1000.0).contains(&factor) {
+        bail!("memory-overcommit: must be from 0.01 to 1000");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 1 to 100,000")]
+    let percent = (factor * 100.0).round() as u32;
+    Ok(Some(Overcommit { percent }))
 }
 
 /// The uid of a named user, which must exist; without a name the usual user or a fixed number.
@@ -250,5 +267,15 @@ mod tests {
         let pool = |pool| Flags { pool: Some(pool), ..Flags::default() }.settings();
         assert_eq!(pool(256).unwrap().pool, 256);
         assert_eq!(pool(257).unwrap_err().to_string(), "pool: at most 256");
+    }
+
+    #[test]
+    fn a_factor_is_a_percentage_within_bounds() {
+        let percent = |factor| overcommit(Some(factor)).map(|bound| bound.map(|bound| bound.percent));
+        assert_eq!(percent(1.5).unwrap(), Some(150));
+        assert_eq!(overcommit(None).unwrap(), None);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1001.0] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
     }
 }

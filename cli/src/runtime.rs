@@ -43,6 +43,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
             OnStop::Keep => server::OnStop::Keep,
             OnStop::Destroy => server::OnStop::Destroy,
         },
+        overcommit: settings.memory_overcommit,
+        disks: volume.clone(),
         reaper: server::ReaperCommand {
             program: std::env::current_exe().context("find this program")?,
             arguments: vec!["reaper".to_owned(), "--disks".to_owned(), volume.display().to_string()],

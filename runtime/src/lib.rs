@@ -5,6 +5,7 @@
 //! never joins a live sandbox's namespaces, and never executes a file found there. It knows nothing of images:
 //! who composes the process hands it [`Roots`].
 
+mod admission;
 mod adopt;
 mod census;
 mod cgroup;
@@ -34,6 +35,7 @@ mod view;
 #[cfg(feature = "weaken")]
 pub mod weaken;
 
+pub use admission::Overcommit;
 pub use error::{Error, Result};
 pub use ids::NEUTRAL;
 pub use instance::Instance;

@@ -14,6 +14,7 @@ mod turning;
 #[cfg(feature = "fuzzing")]
 pub(crate) use create::check_request;
 
+use crate::admission::{Admission, Overcommit, Places};
 use crate::adopt;
 use crate::census;
 use crate::cgroup::{Groups, Stand};
@@ -34,6 +35,7 @@ use poll::{Poll, Token};
 pub use reaper::ReaperCommand;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use table::Table;
 
@@ -58,6 +60,10 @@ pub struct Config {
     pub agent: Vec<u8>,
     /// See [`OnStop`].
     pub on_stop: OnStop,
+    /// Bound of the memory that is promised, if there is one.
+    pub overcommit: Option<Overcommit>,
+    /// Where the disks lie.
+    pub disks: PathBuf,
     /// How disks in the trash are deleted.
     pub reaper: ReaperCommand,
 }
@@ -76,6 +82,7 @@ struct Server {
     next_connection: u64,
     table: Table,
     reaper: reaper::Reaper,
+    admission: Admission,
     /// Set when the runtime was told to stop and destroys first.
     stop_by: Option<Instant>,
 }
@@ -132,7 +139,12 @@ impl Server {
         let mut used: HashSet<_> = found.sandboxes.iter().map(|sandbox| sandbox.record().slot).collect();
         // Whose record was set aside may live on: its range is nobody else's until it is empty.
         used.extend(census::inhabitants().iter().map(|found| found.slot));
+        let places = Places {
+            disks: vec![config.disks, instance.state_dir.clone()],
+            run_dir: instance.run_dir.clone(),
+        };
         let mut server = Self {
+            admission: Admission::new(places, config.overcommit),
             slots: Slots::open(&instance.name, &used)?,
             launcher: Launcher::new(&config.agent, &instance.run_dir.join("mounts"))?,
             listener: Listener::bind(&instance)?,

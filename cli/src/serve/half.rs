@@ -125,6 +125,7 @@ fn arguments(name: &str, flags: &Flags) -> Vec<OsString> {
     push("--pool", flags.pool.map(|size| size.to_string().into()));
     push("--metrics-listen", flags.metrics_listen.map(|address| address.to_string().into()));
     push("--gateway-user", flags.gateway_user.clone().map(Into::into));
+    push("--memory-overcommit", flags.memory_overcommit.map(|factor| factor.to_string().into()));
     let on_stop = flags.on_stop.and_then(|value| clap::ValueEnum::to_possible_value(&value));
     push("--on-stop", on_stop.map(|value| value.get_name().to_owned().into()));
     push("--supervisor", Some(std::process::id().to_string().into()));

@@ -1,5 +1,6 @@
 //! Launches: from a request to two processes that set themselves up, and what becomes of them.
 
+use super::table::promise;
 use super::{Server, Token};
 use crate::conn::{Waiter, agent_listener};
 use crate::error::{Error, Result, chain};
@@ -10,6 +11,7 @@ use crate::sandbox::{Ending, Sandbox};
 use bulkhead_protocol::runtime::{
     CreateSandbox, Disk, MAX_IMAGE_NAME, RefusalKind, Reply, Scarce, is_hostname,
 };
+use bulkhead_sys::host::Here;
 use std::time::{Duration, Instant};
 
 /// How long the processes of a sandbox may take from clone to exec.
@@ -47,6 +49,11 @@ impl Server {
     }
 
     fn begin_launch(&mut self, waiter: Waiter, request: CreateSandbox) {
+        let promised = self.table.promised().saturating_add(promise(&request.limits));
+        if let Err(scarce) = self.admission.admit(&Here, promised) {
+            tracing::warn!(id = %request.id, ?scarce, "no room");
+            return self.refuse(waiter, RefusalKind::NoRoom(scarce), String::new());
+        }
         let slot = match self.slots.take() {
             Ok(slot) => slot,
             Err(error) => return self.refuse(waiter, error.kind(), chain(&error)),

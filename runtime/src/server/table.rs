@@ -2,7 +2,8 @@
 
 use crate::record::Record;
 use crate::sandbox::Sandbox;
-use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::limits::AGENT_MEMORY_BYTES;
+use bulkhead_protocol::{Limits, SandboxId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::time::Instant;
@@ -15,6 +16,7 @@ pub(super) struct Table {
     /// Slots of those that have to be looked at without an event.
     unfinished: BTreeSet<u32>,
     load: BTreeMap<usize, u64>,
+    promised: u64,
 }
 
 impl Table {
@@ -27,6 +29,7 @@ impl Table {
         for (number, share) in shares(record) {
             *self.load.entry(number).or_insert(0) += share;
         }
+        self.promised += promise(&record.limits);
         self.by_slot.insert(slot, record.id.clone());
         self.sandboxes.insert(record.id.clone(), sandbox);
     }
@@ -43,6 +46,7 @@ impl Table {
         let record = sandbox.record();
         self.by_slot.remove(&record.slot.0);
         self.unfinished.remove(&record.slot.0);
+        self.promised -= promise(&record.limits);
         for (number, share) in shares(record) {
             if let Some(load) = self.load.get_mut(&number) {
                 *load = load.saturating_sub(share);
@@ -82,6 +86,11 @@ impl Table {
         &self.load
     }
 
+    /// Bytes of memory that the limits of all allow.
+    pub(super) fn promised(&self) -> u64 {
+        self.promised
+    }
+
     /// When the next one has to be looked at.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.waiting().map(|(_, due)| due).min()
@@ -97,6 +106,11 @@ impl Table {
     }
 }
 
+/// Bytes of memory that a sandbox may take, its agent included.
+pub(super) fn promise(limits: &Limits) -> u64 {
+    limits.memory_bytes + AGENT_MEMORY_BYTES
+}
+
 fn shares(record: &Record) -> impl Iterator<Item = (usize, u64)> {
     let share = u64::from(record.limits.cpu_millis) / record.processors.len().max(1) as u64;
     record.processors.clone().into_iter().map(move |number| (number, share))
@@ -109,7 +123,6 @@ mod tests {
     use crate::ids::Slot;
     use crate::record::{Fate, Phase};
     use crate::sandbox::Ending;
-    use bulkhead_protocol::Limits;
 
     fn sandbox(letter: char, slot: u32) -> Sandbox {
         let limits = Limits {
@@ -143,6 +156,7 @@ mod tests {
         assert_eq!((table.due(later), table.due(Instant::now())), (vec![1, 2], vec![]));
         let taken = table.take(1).unwrap();
         assert_eq!(table.load(), &BTreeMap::from([(0, 750), (3, 750)]));
+        assert_eq!(table.promised(), promise(&taken.record().limits));
         assert!(table.take(1).is_none() && table.take_named(&taken.record().id.clone()).is_none());
         table.insert(taken);
         let b = SandboxId::parse(&"b".repeat(30)).unwrap();
