@@ -164,8 +164,10 @@ pub(crate) const DESTROY_MOST: Duration = Duration::from_secs(60);
 
 /// A request waits so long for a transition of its sandbox that somebody else drives.
 pub(crate) const TRANSITION_PATIENCE: Duration = Duration::from_secs(40);
+/// Steps and waits of a request on its way to where it wants a sandbox; the longest way alone has three.
+pub(crate) const STEPS: u32 = 256;
 /// Times that a request wakes a sandbox which others put to sleep again before it gets in.
-pub(crate) const WAKES: u32 = 8;
+pub(crate) const WAKES: u32 = 64;
 /// A sandbox with `autoSleep` rests after so long without use (contract §3.7).
 pub(crate) const AUTO_SLEEP: Duration = Duration::from_secs(60);
 /// Between two looks for what is idle or over: a TTL is kept to within 5 s.

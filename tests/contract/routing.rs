@@ -28,7 +28,7 @@ fn what_is_not_there_is_404_in_the_envelope() {
     let sandbox = server.create();
     let id = sandbox.id();
     let later = [
-        ("POST", format!("/sandboxes/{id}/sleep")),
+        ("POST", format!("/sandboxes/{id}/snapshot")),
         ("POST", format!("/sandboxes/{id}/commands/nosuch")),
         ("POST", format!("/sandboxes/{id}/commands/1/nosuch")),
         ("GET", format!("/sandboxes/{id}/pty/nosuch")),

@@ -13,7 +13,7 @@ const STEPS: [&str; 9] = ["sleep", "wake", "exec", "freeze", "thaw", "exec", "st
 fn sixteen_clients_and_every_operation() {
     let server = Server::start();
     let sandbox = server.create();
-    let calls = if std::env::var_os("BULKHEAD_TEST_LONG").is_some() { 600 } else { 25 };
+    let calls = if std::env::var_os("BULKHEAD_TEST_LONG").is_some() { 640 } else { 25 };
     let (certain, possible) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Brings a sandbox to `goal`, step by step.
 pub(crate) async fn reach(app: &Arc<App>, sandbox: &Arc<Sandbox>, goal: Goal) -> ApiResult<()> {
-    loop {
+    for _ in 0..limits::STEPS {
         match sandbox.advance(goal) {
             Advance::There => return Ok(()),
             Advance::Begun(state) => drive(app, sandbox, state).await?,
@@ -23,6 +23,7 @@ pub(crate) async fn reach(app: &Arc<App>, sandbox: &Arc<Sandbox>, goal: Goal) ->
             Advance::No(obstacle) => return Err(obstacle.into()),
         }
     }
+    Err(ApiError::new(StatusCode::CONFLICT, "others put the sandbox elsewhere again and again"))
 }
 
 /// The first step to `goal`, if nobody has used the sandbox for so long.

@@ -5,7 +5,7 @@ use super::{destroy, life};
 use crate::app::App;
 use crate::error::chain;
 use crate::limits;
-use crate::registry::{Goal, Sandbox};
+use crate::registry::{Goal, Sandbox, State};
 use bulkhead_protocol::SandboxId;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -47,7 +47,9 @@ fn look(
     busy: &mut HashSet<SandboxId>,
 ) {
     let id = sandbox.facts.id.clone();
-    let expired = sandbox.facts.settings.expires.as_ref().is_some_and(|end| app.clock.is_past(end));
+    // One that is being deleted goes by itself.
+    let expired = sandbox.state() != State::Deleting
+        && sandbox.facts.settings.expires.as_ref().is_some_and(|end| app.clock.is_past(end));
     let limit = sandbox.idle_limit();
     let rests = limit.filter(|limit| sandbox.idle().is_some_and(|idle| idle >= *limit));
     if (!expired && rests.is_none()) || busy.contains(&id) {

@@ -150,6 +150,9 @@ async fn a_torn_row_is_put_aside_and_stops_nobody() {
     };
     tear('a', "settings = '{'");
     tear('b', "id = 'short'");
+    store.insert_spare(row('d').facts.id, "code:latest".to_owned()).await.unwrap();
+    tear('d', "id = 'torn'");
+    assert_eq!(store.spares().await.unwrap(), []);
     let left: Vec<_> = store.sandboxes().await.unwrap();
     assert_eq!(left, [row('c')]);
     let aside: Vec<(String, String)> = db
@@ -159,6 +162,6 @@ async fn a_torn_row_is_put_aside_and_stops_nobody() {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    assert_eq!(aside.len(), 2);
+    assert_eq!(aside.len(), 3);
     assert!(aside[0].0.starts_with("aaa") && aside[0].1.contains(r#""settings":"{""#), "{aside:?}");
 }

@@ -101,6 +101,14 @@ impl Client {
         self.send("POST", path, body.to_string().as_bytes())
     }
 
+    /// Sends and waits, for a server that may die meanwhile.
+    pub(crate) fn try_send(&self, method: &str, path: &str) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.write_all(&self.text(method, path, b""))?;
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    }
+
     /// For a server that may not be there yet.
     pub(crate) fn try_get(&self, path: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(self.address).ok()?;

@@ -3,7 +3,10 @@
 
 use crate::world::{World, eventually};
 use bulkhead_protocol::runtime::Life;
+use nix::sys::signal::Signal;
 use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const CLIENTS: usize = 16;
 const CALLS: usize = 40;
@@ -59,4 +62,47 @@ fn one(world: &World, id: &str, step: &str) {
             assert!(answer.status == 200 || (answer.status == 409 && asleep), "{step}: {answer:?}");
         }
     }
+}
+
+/// Clients that do not care for answers, and a gateway that dies again and again between any two steps: afterwards each
+/// sandbox stands somewhere, can be used and can be deleted. The runtime of the tests takes no number of a launch twice
+/// and no disk that is not there.
+#[test]
+fn kills_between_any_two_steps_leave_no_half_state() {
+    let mut world = World::with_pool(2);
+    let ids: Vec<String> = (0..4).map(|_| world.sandbox("code")).collect();
+    let steps = ["sleep", "wake", "freeze", "thaw", "start"];
+    for round in 0..12_u64 {
+        let stop = AtomicBool::new(false);
+        let client = world.client();
+        std::thread::scope(|scope| {
+            for (n, id) in ids.iter().enumerate() {
+                let (client, stop) = (&client, &stop);
+                scope.spawn(move || {
+                    for call in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let path = format!("/api/sandboxes/{id}/{}", steps[(n + call) % steps.len()]);
+                        // Whatever it says: it may be killed at this moment.
+                        client.try_send("POST", &path).unwrap_or_default();
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(13 + 17 * (round % 5)));
+            world.stop(Signal::SIGKILL);
+            stop.store(true, Ordering::Relaxed);
+        });
+        world.start();
+    }
+    for id in &ids {
+        eventually("it can be used", || world.run(id, "x").status == 200);
+        assert_eq!(world.runtime.running()[id].1, Life::Running);
+    }
+    assert!(!world.log().contains("LEAK"));
+    assert_eq!(world.client().get("/api/sandboxes").json["meta"]["total"], ids.len());
+    for id in &ids {
+        assert_eq!(world.client().delete(&format!("/api/sandboxes/{id}")).status, 200);
+    }
+    eventually("only the pool is left", || world.runtime.ids().len() == 2);
 }

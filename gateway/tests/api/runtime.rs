@@ -95,16 +95,13 @@ impl FakeRuntime {
         if state.refuses.is_some_and(|refuses| refuses == name) {
             return refused(RefusalKind::Failed);
         }
-        if let Call::Stop { .. } | Call::Freeze { .. } | Call::Thaw { .. } | Call::Name { .. } = &call {
-            state.calls.push(name);
-        }
         match call {
             Call::Hello { .. } => Reply::Hello { protocol: RUNTIME_PROTOCOL },
             Call::ResolveImage { image } if image == "nothing" => refused(RefusalKind::UnknownImage),
             Call::ResolveImage { image } => Reply::Image { image: format!("{image}:latest") },
             Call::Create(spec) => self.create(&mut state, spec),
             Call::Stop { .. } | Call::Freeze { .. } | Call::Thaw { .. } | Call::Name { .. } => {
-                turn(&mut state, call)
+                turn(&mut state, &call, name)
             }
             Call::ListDisks { after } => {
                 let rows = state.disks.iter().filter(|id| Some(*id) > after.as_ref());
@@ -166,7 +163,7 @@ impl FakeRuntime {
         state.agents.iter().map(|(id, r)| (id.to_string(), (r.launch, r.life))).collect()
     }
 
-    /// The names of calls so far that change what runs.
+    /// The names of calls so far that have changed what runs.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.state.lock().unwrap().calls.clone()
     }
@@ -240,11 +237,12 @@ fn refused(kind: RefusalKind) -> Reply {
 }
 
 /// A call about what runs.
-fn turn(state: &mut State, call: Call) -> Reply {
-    let (Call::Stop { id } | Call::Freeze { id } | Call::Thaw { id } | Call::Name { id, .. }) = &call else {
+fn turn(state: &mut State, call: &Call, name: String) -> Reply {
+    let (Call::Stop { id } | Call::Freeze { id } | Call::Thaw { id } | Call::Name { id, .. }) = call else {
         panic!("{call:?}");
     };
     let Some(running) = state.agents.get_mut(id) else { return refused(RefusalKind::Unknown) };
+    state.calls.push(name);
     match call {
         Call::Freeze { .. } => {
             running.life = Life::Frozen;

@@ -67,6 +67,8 @@ async fn wake(app: &App, sandbox: &Sandbox, birth: Birth, from: Rest) -> ApiResu
     let (id, number) = (&sandbox.facts.id, birth.launch);
     let outcome = async {
         app.store.set_launch(id.clone(), number).await?;
+        // A wake of a gateway that was killed may have come to life after we read the runtime's list.
+        app.runtime.stop(id.clone()).await.map_err(runtime_error)?;
         let disk = match from {
             Rest::Asleep => Disk::Kept,
             // A first launch that failed left none.
