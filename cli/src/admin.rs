@@ -1,37 +1,85 @@
-//! `bulkhead org` and `bulkhead key`: ask the running gateway, as root, through its admin socket.
+//! `bulkhead org`, `bulkhead key` and `bulkhead doctor --leaks`: ask the running gateway, as root, through its admin socket.
 
-use crate::args::{KeyCommand, OrgCommand, StateDir};
+use crate::args::{Ceilings, KeyCommand, OrgCommand, StateDir};
+use crate::doctor::Form;
 use crate::process::NoServer;
 use crate::purge::run_dir_of;
 use anyhow::anyhow;
+use bulkhead_gateway::Quota;
 use bulkhead_gateway::admin::client::{self, ClientError};
+use bulkhead_gateway::admin::{KeyInfo, KeyOrder};
 use std::path::PathBuf;
 
 /// What a key made at the host's command line is for.
 const KEY_NAME: &str = "cli";
 
 pub(crate) fn org(command: &OrgCommand) -> anyhow::Result<()> {
-    let OrgCommand::Create { name, state } = command;
-    let made = client::create_org(&run_dir(state)?, name).map_err(explained)?;
-    println!("{}", made.id);
+    match command {
+        OrgCommand::Create { name, state } => {
+            println!("{}", client::create_org(&run_dir(state)?, name).map_err(explained)?.id);
+        }
+        OrgCommand::List { state } => {
+            for org in client::list_orgs(&run_dir(state)?).map_err(explained)? {
+                println!("{}\t{}\t{}", org.id, org.name, org.created_at);
+            }
+        }
+        OrgCommand::Quota { name, ceilings, state } => {
+            let quota = client::quota(&run_dir(state)?, name, change(ceilings)).map_err(explained)?;
+            println!("{}", serde_json::to_string(&quota)?);
+        }
+    }
     Ok(())
+}
+
+fn change(ceilings: &Ceilings) -> Quota {
+    Quota {
+        sandboxes: ceilings.sandboxes,
+        cpu_millis: ceilings.cpus,
+        memory_mib: ceilings.memory_mib,
+        executions: ceilings.executions,
+        streams: ceilings.streams,
+        bytes_per_second: ceilings.bytes_per_second,
+        requests_per_second: ceilings.requests_per_second,
+    }
 }
 
 pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<()> {
     match command {
-        KeyCommand::Create { org, state } => {
-            let made = client::create_key(&run_dir(state)?, org, KEY_NAME).map_err(explained)?;
-            println!("{}", made.key);
+        KeyCommand::Create { org, admin, scopes, expires_in, state } => {
+            let order = KeyOrder {
+                org: org.clone(),
+                name: KEY_NAME.to_owned(),
+                scopes: scopes.clone(),
+                admin: *admin,
+                expires_in_seconds: *expires_in,
+            };
+            println!("{}", client::create_key(&run_dir(state)?, &order).map_err(explained)?.key);
         }
         KeyCommand::List { state } => {
             for key in client::list_keys(&run_dir(state)?).map_err(explained)? {
-                let state = if key.revoked_at.is_none() { "active" } else { "revoked" };
-                println!("{}\t{}\t{}\t{state}\t{}", key.id, key.org, key.name, key.created_at);
+                let state = match (&key.revoked_at, key.is_active) {
+                    (Some(_), _) => "revoked",
+                    (None, true) => "active",
+                    (None, false) => "inactive",
+                };
+                let (scopes, end) = (key.scopes.join(","), key.expires_at.as_deref().unwrap_or("never"));
+                let KeyInfo { id, org, name, created_at, .. } = &key;
+                println!("{id}\t{org}\t{name}\t{state}\t{created_at}\t{scopes}\t{end}");
             }
         }
         KeyCommand::Revoke { id, state } => client::revoke_key(&run_dir(state)?, id).map_err(explained)?,
     }
     Ok(())
+}
+
+/// Prints what nobody claims, and fails where there is anything.
+pub(crate) fn leaks(state: &StateDir, form: Form) -> anyhow::Result<()> {
+    let leaks = client::leaks(&run_dir(state)?).map_err(explained)?;
+    match form {
+        Form::Json => println!("{}", serde_json::to_string_pretty(&leaks)?),
+        Form::Text => leaks.iter().for_each(|leak| println!("{}\t{}", leak.kind, leak.name)),
+    }
+    if leaks.is_empty() { Ok(()) } else { Err(anyhow!("{} things leak", leaks.len())) }
 }
 
 fn run_dir(state: &StateDir) -> anyhow::Result<PathBuf> {

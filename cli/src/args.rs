@@ -39,6 +39,9 @@ pub(crate) enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Ask the running server for everything of it that no sandbox claims; ends with 1 where there is anything.
+        #[arg(long)]
+        leaks: bool,
     },
     /// Organisations.
     #[command(subcommand)]
@@ -65,6 +68,59 @@ pub(crate) enum OrgCommand {
         #[command(flatten)]
         state: StateDir,
     },
+    /// List all organisations.
+    List {
+        #[command(flatten)]
+        state: StateDir,
+    },
+    /// Change what an organisation may have at once, and print all of it as JSON; what is not there has no bound but the
+    /// host's.
+    Quota {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        ceilings: Ceilings,
+        #[command(flatten)]
+        state: StateDir,
+    },
+}
+
+/// What an organisation may have at once; what is left out stays as it is.
+#[derive(Debug, Args)]
+pub(crate) struct Ceilings {
+    /// Sandboxes, in whatever state.
+    #[arg(long)]
+    pub(crate) sandboxes: Option<u64>,
+    /// Processors of the sandboxes that are awake, thousandths as well.
+    #[arg(long, value_parser = cpu_millis)]
+    pub(crate) cpus: Option<u64>,
+    /// MiB of memory of the sandboxes that are awake.
+    #[arg(long)]
+    pub(crate) memory_mib: Option<u64>,
+    /// Executions that connections hold.
+    #[arg(long)]
+    pub(crate) executions: Option<u64>,
+    /// Streams of events, WebSockets and waits.
+    #[arg(long)]
+    pub(crate) streams: Option<u64>,
+    /// Bytes sent per second.
+    #[arg(long)]
+    pub(crate) bytes_per_second: Option<u64>,
+    /// Requests per second.
+    #[arg(long)]
+    pub(crate) requests_per_second: Option<u64>,
+}
+
+/// Processors as a decimal number, in thousandths.
+fn cpu_millis(text: &str) -> Result<u64, String> {
+    let rule = || "must be a number of processors with at most three decimals".to_owned();
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(rule());
+    }
+    let millis = format!("{part:0<3}").parse::<u64>().map_err(|_| rule())?;
+    let whole = whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(1000));
+    whole.and_then(|whole| whole.checked_add(millis)).ok_or_else(rule)
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +130,15 @@ pub(crate) enum KeyCommand {
         /// Name of its organisation.
         #[arg(long)]
         org: String,
+        /// It may also look at the host.
+        #[arg(long)]
+        admin: bool,
+        /// What it may do, one or more of *, sandboxes:read, sandboxes:write, exec and keys [default: *]
+        #[arg(long = "scope")]
+        scopes: Vec<String>,
+        /// Seconds until it ends by itself [default: never]
+        #[arg(long)]
+        expires_in: Option<u64>,
         #[command(flatten)]
         state: StateDir,
     },
@@ -99,6 +164,16 @@ pub(crate) enum OnStop {
     Keep,
     /// They are destroyed.
     Destroy,
+}
+
+/// Whether anybody may make an organisation over the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Register {
+    /// `POST /api/register` makes one for everybody.
+    On,
+    /// There is no such route.
+    Off,
 }
 
 /// Flags of a server; each may stand in the configuration file instead.
@@ -133,6 +208,9 @@ pub(crate) struct Flags {
     /// What becomes of sandboxes when the server stops [default: keep]
     #[arg(long, value_enum)]
     pub(crate) on_stop: Option<OnStop>,
+    /// Whether anybody may make an organisation over the API [default: off]
+    #[arg(long, value_enum)]
+    pub(crate) register: Option<Register>,
     /// User that the gateway runs as [default: bulkhead where it exists, else uid 64901]
     #[arg(long)]
     pub(crate) gateway_user: Option<String>,
@@ -153,6 +231,7 @@ pub(crate) struct Settings {
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) on_stop: OnStop,
     pub(crate) memory_overcommit: Option<Overcommit>,
+    pub(crate) register: Register,
     pub(crate) gateway_uid: u32,
     pub(crate) supervisor: Option<i32>,
 }
@@ -205,6 +284,7 @@ impl Flags {
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
             on_stop: self.on_stop.or(file.on_stop).unwrap_or(OnStop::Keep),
             memory_overcommit: overcommit(self.memory_overcommit.or(file.memory_overcommit))?,
+            register: self.register.or(file.register).unwrap_or(Register::Off),
             gateway_uid: gateway_uid(self.gateway_user.as_deref().or(file.gateway_user.as_deref()))?,
             supervisor: self.supervisor,
         })
@@ -260,6 +340,16 @@ mod tests {
         let flags: Flags = toml::from_str("listen = '127.0.0.1:1'\non-stop = 'destroy'").unwrap();
         assert_eq!(flags.on_stop, Some(OnStop::Destroy));
         assert!(toml::from_str::<Flags>("lisen = '127.0.0.1:1'").is_err());
+    }
+
+    #[test]
+    fn processors_are_counted_in_thousandths() {
+        for (text, millis) in [("4", 4000), ("0.5", 500), ("1.25", 1250), ("0.001", 1), ("2.", 2000)] {
+            assert_eq!(cpu_millis(text), Ok(millis), "{text}");
+        }
+        for text in ["", "x", "-1", "1.2345", "1.x", ".5", "99999999999999999999"] {
+            assert!(cpu_millis(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! `bulkhead gateway`: gives up every privilege, then serves the API.
 
-use crate::args::{Flags, Settings};
+use crate::args::{Flags, Register, Settings};
 use crate::process::{self, Refusal};
 use anyhow::Context;
-use bulkhead_gateway::Endpoint;
+use bulkhead_gateway::{Endpoint, Registration};
 use nix::unistd::{Gid, Uid};
 use std::net::SocketAddr;
 
@@ -25,6 +25,10 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         state_dir: settings.state_dir,
         run_dir: settings.run_dir,
         pool: settings.pool,
+        registration: match settings.register {
+            Register::On => Registration::On,
+            Register::Off => Registration::Off,
+        },
     };
     bulkhead_gateway::run(config).context("gateway")
 }

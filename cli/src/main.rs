@@ -35,8 +35,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Gateway(flags) => gateway::run(&flags),
         Command::Reaper { disks } => reaper::run(&disks),
         Command::Purge(state) => purge::run(&state.state_dir),
-        Command::Doctor { state, json } => {
-            doctor::run(&state.state_dir, if json { doctor::Form::Json } else { doctor::Form::Text })
+        Command::Doctor { state, json, leaks } => {
+            let form = if json { doctor::Form::Json } else { doctor::Form::Text };
+            if leaks { admin::leaks(&state, form) } else { doctor::run(&state.state_dir, form) }
         }
         Command::Org(command) => admin::org(&command),
         Command::Key(command) => admin::key(&command),

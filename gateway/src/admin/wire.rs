@@ -64,7 +64,7 @@ pub(super) struct Orgs {
 }
 
 /// Something that nobody claims.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leak {
     /// What it is.
     pub kind: String,

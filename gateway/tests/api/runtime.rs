@@ -178,6 +178,12 @@ impl FakeRuntime {
         self.state.lock().unwrap().leaks = true;
     }
 
+    /// Loses a sandbox without a trace.
+    pub(crate) fn lose(&self, id: &str) {
+        self.forget(id);
+        self.state.lock().unwrap().disks.remove(&SandboxId::parse(id).unwrap());
+    }
+
     /// The orders so far.
     pub(crate) fn created(&self) -> Vec<CreateSandbox> {
         self.state.lock().unwrap().created.clone()

@@ -75,7 +75,7 @@ fn what_nobody_claims_is_listed() {
     let stray = "b".repeat(30);
     world.runtime.plant(&stray);
     world.runtime.leak();
-    world.runtime.forget(&id);
+    world.runtime.lose(&id);
     let expected = json!([
         {"kind": "disk", "name": stray}, {"kind": "mount", "name": "planted"},
         {"kind": "row", "name": id}, {"kind": "sandbox", "name": stray}
