@@ -43,6 +43,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
             OnStop::Keep => server::OnStop::Keep,
             OnStop::Destroy => server::OnStop::Destroy,
         },
+        pool: settings.pool,
         overcommit: settings.memory_overcommit,
         disks: volume.clone(),
         reaper: server::ReaperCommand {

@@ -6,6 +6,7 @@
 //! enters a new network namespace, takes the range's id while keeping 0 saved, clones, and takes both back.
 
 use crate::error::{Doing, Result};
+use crate::networks::Networks;
 use bulkhead_sys::call::process::{self, CapSets, Ids};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::{caps, net, timens, uts};
@@ -35,23 +36,40 @@ impl Home {
         Ok(Self { network, time, uts, supervisor: signal.map(|_| nix::unistd::getppid()) })
     }
 
-    /// Runs `clone` inside a new network namespace and as `base`, able to enter any cgroup and nothing more.
+    /// Runs `clone` inside a network namespace that nobody was in and as `base`, able to enter any cgroup and nothing more.
     ///
     /// # Aborts
     /// When this process cannot become itself again: it would go on as somebody else.
-    pub(crate) fn away<T>(&self, base: u32, clone: impl FnOnce() -> Result<T>) -> Result<T> {
-        let done = enter_new_network().and_then(|()| self.begin_time()).and_then(|()| as_user(base, clone));
+    pub(crate) fn away<T>(
+        &self,
+        base: u32,
+        networks: &mut Networks,
+        clone: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let done = networks.enter().and_then(|()| self.begin_time()).and_then(|()| as_user(base, clone));
         self.stay_with_supervisor();
+        self.come_back();
+        done
+    }
+
+    /// Makes a network namespace for a launch to come.
+    ///
+    /// # Aborts
+    /// As [`Self::away`].
+    pub(crate) fn prepare_network(&self, networks: &mut Networks) -> Result<()> {
+        let made = networks.make();
+        self.come_back();
+        made
+    }
+
+    fn come_back(&self) {
         let time = self.time.as_ref().map_or(Ok(()), timens::enter);
         if let Err(error) = net::enter(&self.network).and(time) {
             tracing::error!("cannot return to the host's namespaces: {}", crate::error::chain(&error));
             std::process::abort();
         }
-        done
     }
-}
 
-impl Home {
     /// Gives the sandbox of a process another host name.
     ///
     /// The one place where this process enters a namespace of a live sandbox: a UTS namespace holds two strings, and
@@ -86,14 +104,6 @@ impl Home {
             std::process::abort();
         }
     }
-}
-
-/// A network of its own: loopback, up, and low ports for everybody inside.
-fn enter_new_network() -> Result<()> {
-    net::enter_new().doing("make a network namespace")?;
-    net::bring_loopback_up().doing("bring loopback up")?;
-    let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
-    std::fs::write(path, "0").during("write", || path.into()).doing("open low ports")
 }
 
 fn as_user<T>(base: u32, act: impl FnOnce() -> Result<T>) -> Result<T> {

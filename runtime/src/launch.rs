@@ -14,6 +14,7 @@ use crate::error::{Doing, Error, Result};
 use crate::identity::Home;
 use crate::ids::AGENT_ID;
 use crate::masks::Masks;
+use crate::networks::Networks;
 use crate::processors::Host;
 use crate::record::{Identity, Phase, Record, Records};
 use crate::rlimits::Ceilings;
@@ -157,7 +158,12 @@ impl InCgroup {
 
 impl Rooted {
     /// Clones the first process; `listener` is the agent's socket.
-    pub(crate) fn clone_child(self, launcher: &Launcher, listener: &OwnedFd) -> Result<Cloned> {
+    pub(crate) fn clone_child(
+        self,
+        launcher: &Launcher,
+        networks: &mut Networks,
+        listener: &OwnedFd,
+    ) -> Result<Cloned> {
         let Self { in_cgroup, root } = self;
         let record = &in_cgroup.prepared.record;
         let range = record.slot.range();
@@ -203,8 +209,8 @@ impl Rooted {
         #[cfg(feature = "weaken")]
         let namespaces = crate::weaken::namespaces(namespaces);
         let unified = group.unified.as_fd();
-        let child =
-            launcher.home.away(range.base, || spawn(&ops, namespaces, Some(unified)).doing("clone"))?;
+        let clone = || spawn(&ops, namespaces, Some(unified)).doing("clone");
+        let child = launcher.home.away(range.base, networks, clone)?;
         drop(ops);
         Ok(Cloned { in_cgroup, range, child, go, steps })
     }

@@ -23,6 +23,7 @@ mod instance;
 mod launch;
 mod leaks;
 mod masks;
+mod networks;
 mod processors;
 pub mod purge;
 mod record;

@@ -23,6 +23,7 @@ use crate::error::{Doing, Error, Result, chain};
 use crate::ids::Slots;
 use crate::instance::Instance;
 use crate::launch::Launcher;
+use crate::networks::{Networks, QUIET};
 use crate::record::{Fate, Record, Records};
 use crate::roots::Roots;
 use crate::sandbox::Sandbox;
@@ -60,6 +61,8 @@ pub struct Config {
     pub agent: Vec<u8>,
     /// See [`OnStop`].
     pub on_stop: OnStop,
+    /// Sandboxes that somebody wants ready: so many network namespaces are made ahead, up to a bound of our own.
+    pub pool: usize,
     /// Bound of the memory that is promised, if there is one.
     pub overcommit: Option<Overcommit>,
     /// Where the disks lie.
@@ -83,6 +86,7 @@ struct Server {
     table: Table,
     reaper: reaper::Reaper,
     admission: Admission,
+    networks: Networks,
     /// Set when the runtime was told to stop and destroys first.
     stop_by: Option<Instant>,
 }
@@ -98,7 +102,11 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
     server.poll.add(signals.as_fd(), Token::Signals)?;
     tracing::info!(sandboxes = server.table.len(), instance = server.instance.name, "runtime is ready");
     loop {
-        for token in server.poll.wait(server.patience())? {
+        let tokens = server.poll.wait(server.patience())?;
+        if tokens.is_empty() {
+            server.use_quiet();
+        }
+        for token in tokens {
             match token {
                 Token::Signals => {
                     while signals
@@ -144,6 +152,7 @@ impl Server {
             run_dir: instance.run_dir.clone(),
         };
         let mut server = Self {
+            networks: Networks::new(config.pool),
             admission: Admission::new(places, config.overcommit),
             slots: Slots::open(&instance.name, &used)?,
             launcher: Launcher::new(&config.agent, &instance.run_dir.join("mounts"))?,
@@ -201,7 +210,21 @@ impl Server {
     fn patience(&self) -> Option<Duration> {
         let due = self.table.next_due().map(|due| due.saturating_duration_since(Instant::now()));
         let stop = self.stop_by.map(|_| STOP_TICK);
-        due.into_iter().chain(stop).min()
+        let quiet = self.wants_quiet().then_some(QUIET);
+        due.into_iter().chain(stop).chain(quiet).min()
+    }
+
+    fn wants_quiet(&self) -> bool {
+        self.stop_by.is_none() && self.networks.lacks()
+    }
+
+    /// Nothing happened for a moment: time for what launches to come need.
+    fn use_quiet(&mut self) {
+        if self.wants_quiet()
+            && let Err(error) = self.launcher.home.prepare_network(&mut self.networks)
+        {
+            Self::note(&error);
+        }
     }
 
     fn handle(&mut self, token: Token) {

@@ -98,7 +98,7 @@ impl Server {
         let rooted = in_cgroup.root(&mut *self.roots)?;
         failpoint!(LaunchRoot);
         clock.mark("disk and root");
-        let cloned = rooted.clone_child(&self.launcher, &listener)?;
+        let cloned = rooted.clone_child(&self.launcher, &mut self.networks, &listener)?;
         failpoint!(LaunchCloned);
         clock.mark("network and clone");
         let mapped = cloned.map()?;

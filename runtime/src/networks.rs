@@ -1,0 +1,81 @@
+//! Network namespaces made ahead: a new one is a third of what a launch does in this process.
+//!
+//! They are made one at a time while nothing else is to be done. Each is given away once; what is left ends with this
+//! process.
+
+use crate::error::{Doing, Result};
+use bulkhead_sys::error::Context;
+use bulkhead_sys::net;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// Most that are kept: more than a burst takes before there is a quiet moment, and each is some 100 KiB of the kernel's
+/// memory.
+const MOST: usize = 16;
+/// How long nothing may have happened before one is made: a request under way comes first.
+pub(crate) const QUIET: Duration = Duration::from_millis(3);
+/// How long nothing is tried after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The namespaces that are ready.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    ready: Vec<OwnedFd>,
+    wanted: usize,
+    not_before: Option<Instant>,
+}
+
+impl Networks {
+    /// `wanted` of them at most; 0 is none at all.
+    pub(crate) fn new(wanted: usize) -> Self {
+        Self { ready: Vec::new(), wanted: wanted.min(MOST), not_before: None }
+    }
+
+    /// Whether one should be made when there is time.
+    pub(crate) fn lacks(&self) -> bool {
+        self.ready.len() < self.wanted && self.not_before.is_none_or(|time| Instant::now() > time)
+    }
+
+    /// Moves this process into one that nobody was in, made ahead or now. The caller goes back to its own.
+    pub(crate) fn enter(&mut self) -> Result<()> {
+        match self.ready.pop() {
+            Some(ready) => net::enter(&ready).doing("enter a network namespace"),
+            None => enter_new(),
+        }
+    }
+
+    /// Makes one and keeps it; this process is in it then, as after [`Self::enter`].
+    pub(crate) fn make(&mut self) -> Result<()> {
+        let made = enter_new().and_then(|()| net::current().doing("keep a network namespace"));
+        match made {
+            Ok(namespace) => self.ready.push(namespace),
+            Err(error) => {
+                self.not_before = Some(Instant::now() + PAUSE);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A network of its own: loopback, up, and low ports for everybody inside.
+fn enter_new() -> Result<()> {
+    net::enter_new().doing("make a network namespace")?;
+    net::bring_loopback_up().doing("bring loopback up")?;
+    let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    std::fs::write(path, "0").during("write", || path.into()).doing("open low ports")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_are_wanted() {
+        assert!(!Networks::new(0).lacks());
+        let mut some = Networks::new(1000);
+        assert_eq!((some.wanted, some.lacks()), (MOST, true));
+        some.not_before = Some(Instant::now() + PAUSE);
+        assert!(!some.lacks());
+    }
+}
