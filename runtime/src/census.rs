@@ -1,6 +1,7 @@
 //! Who on the host runs as an id of our ranges: one pass over `/proc`.
 
 use crate::ids::Slot;
+use std::collections::HashSet;
 use std::fs;
 
 /// A process with an id of a range.
@@ -19,6 +20,11 @@ pub(crate) fn inhabitants() -> Vec<Inhabitant> {
         Some(Inhabitant { pid, slot: slot_of(&status)? })
     })
     .collect()
+}
+
+/// The ranges that anybody lives in.
+pub(crate) fn slots() -> HashSet<Slot> {
+    inhabitants().iter().map(|found| found.slot).collect()
 }
 
 /// The range of any of the four user ids.

@@ -53,15 +53,33 @@ pub(crate) struct Slots {
     instance: String,
     /// Claimed and unused; the last one freed is used next, since its id maps are made already.
     free: Vec<Slot>,
+    /// Claimed, and somebody lived there at the start whom no record names: a process that is dead and not reaped yet,
+    /// or one whose record was set aside.
+    inhabited: Vec<Slot>,
     next: u32,
 }
 
 impl Slots {
-    /// Finds what this instance claimed before. What is `used`, by its sandboxes or by whoever lives there, is not free.
-    pub(crate) fn open(instance: &str, used: &HashSet<Slot>) -> Result<Self> {
+    /// Finds what this instance claimed before. What is `used` by its sandboxes is not free, and what somebody else
+    /// lives in is nobody's until it is empty.
+    pub(crate) fn open(instance: &str, used: &HashSet<Slot>, inhabited: &HashSet<Slot>) -> Result<Self> {
         make_directory()?;
-        let free = claimed_by(instance)?.into_iter().filter(|slot| !used.contains(slot)).collect();
-        Ok(Self { instance: instance.to_owned(), free, next: 1 })
+        let claimed = claimed_by(instance)?.into_iter().filter(|slot| !used.contains(slot));
+        let (inhabited, free) = claimed.partition(|slot| inhabited.contains(slot));
+        Ok(Self { instance: instance.to_owned(), free, inhabited, next: 1 })
+    }
+
+    /// Whether [`Self::look_again`] could find anything.
+    pub(crate) fn has_inhabited(&self) -> bool {
+        !self.inhabited.is_empty()
+    }
+
+    /// Takes back what nobody lives in any more.
+    pub(crate) fn look_again(&mut self, inhabited: &HashSet<Slot>) {
+        let (still, empty): (Vec<_>, Vec<_>) =
+            self.inhabited.drain(..).partition(|slot| inhabited.contains(slot));
+        self.inhabited = still;
+        self.free.extend(empty);
     }
 
     /// Claimed for sandboxes to come.
@@ -158,5 +176,16 @@ mod tests {
         let last = Slot(RANGES - 1).range();
         assert!(last.base.checked_add(last.count).is_some());
         assert!(AGENT_ID < last.count);
+    }
+
+    #[test]
+    fn a_range_is_free_when_nobody_lives_in_it_any_more() {
+        let [one, other] = [Slot(1), Slot(2)];
+        let (free, inhabited) = (Vec::new(), vec![one, other]);
+        let mut slots = Slots { instance: "bulkhead-test".to_owned(), free, inhabited, next: RANGES };
+        slots.look_again(&HashSet::from([other]));
+        assert_eq!((slots.free(), slots.has_inhabited()), (&[one][..], true));
+        slots.look_again(&HashSet::new());
+        assert_eq!((slots.free(), slots.has_inhabited()), (&[one, other][..], false));
     }
 }

@@ -144,9 +144,7 @@ impl Server {
         let groups = Groups::open(&instance.name, Stand::At(&instance.run_dir.join("mounts/unified")))?;
         groups.ensure_births()?;
         let found = adopt::survey(&instance.name, &records, &groups)?;
-        let mut used: HashSet<_> = found.sandboxes.iter().map(|sandbox| sandbox.record().slot).collect();
-        // Whose record was set aside may live on: its range is nobody else's until it is empty.
-        used.extend(census::inhabitants().iter().map(|found| found.slot));
+        let used: HashSet<_> = found.sandboxes.iter().map(|sandbox| sandbox.record().slot).collect();
         let places = Places {
             disks: vec![config.disks, instance.state_dir.clone()],
             run_dir: instance.run_dir.clone(),
@@ -154,7 +152,7 @@ impl Server {
         let mut server = Self {
             networks: Networks::new(config.pool),
             admission: Admission::new(places, config.overcommit),
-            slots: Slots::open(&instance.name, &used)?,
+            slots: Slots::open(&instance.name, &used, &census::slots())?,
             launcher: Launcher::new(&config.agent, &instance.run_dir.join("mounts"))?,
             listener: Listener::bind(&instance)?,
             instance,
@@ -368,6 +366,13 @@ impl Server {
                 Err(error).during("unlink", || "runtime.sock".into()).doing("remove the socket")
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Ranges that were inhabited at the start may be empty by now.
+    fn look_again_at_ranges(&mut self) {
+        if self.slots.has_inhabited() {
+            self.slots.look_again(&census::slots());
         }
     }
 

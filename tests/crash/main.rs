@@ -2,11 +2,13 @@
 
 mod agents;
 mod commands;
+mod exhausted;
 mod failpoints;
 mod kept;
 mod records;
 mod restarts;
 mod stops;
+mod storm;
 
 use bulkhead_tests::{Sandbox, Server, eventually};
 use serde_json::json;

@@ -116,7 +116,7 @@ fn c05_after_another_boot_only_disks_are_left() {
     server.start_again();
     let mut link = RuntimeLink::to(&server);
     assert_eq!(link.call(Call::List { after: None }), Reply::Sandboxes(Vec::new()));
-    assert_eq!(disks(&mut link), std::slice::from_ref(&running));
+    assert_eq!(disks(&mut link), std::slice::from_ref(running));
     assert!(ids.iter().all(|id| !record(&server, id).exists()));
     server.stop();
 }

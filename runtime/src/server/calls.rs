@@ -132,7 +132,8 @@ impl Server {
         self.table.after(after).filter_map(status).take(LIST_PAGE).collect()
     }
 
-    fn leaks(&self) -> Result<Vec<Leak>> {
+    fn leaks(&mut self) -> Result<Vec<Leak>> {
+        self.look_again_at_ranges();
         leaks::find(&Known {
             instance: &self.instance,
             groups: &self.groups,

@@ -119,6 +119,7 @@ impl Server {
         match self.advance(&mut ending) {
             Ok(true) => {
                 self.slots.put_back(ending.record.slot);
+                self.look_again_at_ranges();
                 tracing::debug!(id = %ending.record.id, "gone");
                 if let Some((waiter, request)) = ending.next {
                     self.create(waiter, request);
