@@ -62,8 +62,8 @@ pub(super) fn steps<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
     ops.push(Op::Unshare(namespace::PID));
     ops.push(Op::ForkInit(init(inputs)));
     ops.extend(leave_the_host(inputs));
-    ops.extend(bound_resources(inputs));
     ops.extend(lay_out_descriptors(inputs));
+    ops.extend(bound_resources(inputs));
     ops.extend(drop_privileges(inputs));
     ops.push(execute(inputs, c"serve"));
     ops
@@ -179,6 +179,8 @@ fn leave_the_host<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     ]
 }
 
+/// After the descriptors are laid out: until then this process holds a copy of all that the runtime has open, one for
+/// each sandbox, and under a limit that is lower could open nothing more.
 fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let limits = rlimits::of(&inputs.record.limits, inputs.launcher.ceilings);
     limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard)).collect()
