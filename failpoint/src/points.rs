@@ -71,5 +71,31 @@ points! {
     Gateway "gateway" {
         /// The row of a new sandbox is written.
         CreateRow,
+        /// The agent of a new or woken sandbox answers, no row says so.
+        LaunchAnswered,
+        /// The row says that it runs, nobody was told.
+        LaunchRow,
+        /// The row says that its processes are being ended.
+        SleepRow,
+        /// They are, no row says so.
+        SleepStopped,
+        /// The row says so, nobody was told.
+        SleepDone,
+        /// The row has the number of the launch that wakes it.
+        WakeRow,
+        /// The runtime says that it stands still.
+        FreezeDone,
+        /// The runtime says that it goes on.
+        ThawDone,
+        /// The row says that it goes.
+        DeleteRow,
+        /// The runtime says that nothing is left, the row is still there.
+        DeleteGone,
+        /// The row of one that is made ahead is written.
+        SpareRow,
+        /// One made ahead has the name of who takes it, and no owner.
+        SpareNamed,
+        /// The row says whose it is, nobody was told.
+        SpareTaken,
     }
 }

@@ -4,6 +4,7 @@ mod agents;
 mod commands;
 mod exhausted;
 mod failpoints;
+mod gateway;
 mod kept;
 mod records;
 mod restarts;

@@ -4,6 +4,7 @@
 use super::{life, runtime_error};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
+use crate::failpoint::failpoint;
 use crate::limits;
 use crate::registry::{Event, Refusal, Sandbox};
 use bulkhead_protocol::SandboxId;
@@ -37,7 +38,9 @@ pub(crate) async fn end(app: &Arc<App>, sandbox: &Arc<Sandbox>) -> ApiResult<()>
 async fn attempt(app: &App, sandbox: &Sandbox) -> ApiResult<()> {
     let id = &sandbox.facts.id;
     app.store.set_deleting(id.clone()).await?;
+    failpoint!(DeleteRow);
     app.runtime.destroy(id.clone()).await.map_err(runtime_error)?;
+    failpoint!(DeleteGone);
     app.store.delete_sandbox(id.clone()).await?;
     app.registry.remove(id);
     Ok(())

@@ -5,6 +5,7 @@ use super::runtime_error;
 use crate::agent_client::AgentError;
 use crate::app::App;
 use crate::error::{ApiError, ApiResult, chain};
+use crate::failpoint::failpoint;
 use crate::ids;
 use crate::registry::{Event, Sandbox, State};
 use crate::store::Status;
@@ -28,7 +29,9 @@ pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk
     }
     drop(turn);
     app.agents.hello(&facts.id, ids::characters::<26>()?).await.map_err(agent_error)?;
+    failpoint!(LaunchAnswered);
     app.store.set_status(facts.id.clone(), Status::Running, launch).await?;
+    failpoint!(LaunchRow);
     born(app, sandbox, launch).await
 }
 

@@ -8,6 +8,7 @@
 
 use crate::app::App;
 use crate::error::{ApiResult, chain};
+use crate::failpoint::failpoint;
 use crate::limits;
 use crate::reconcile;
 use crate::registry::{Birth, Event, Rest, Run, Sandbox, State};
@@ -47,8 +48,11 @@ async fn sleep(app: &Arc<App>, sandbox: &Arc<Sandbox>, launch: u32) -> ApiResult
 async fn stop(app: &App, sandbox: &Sandbox, launch: u32) -> ApiResult<()> {
     let id = &sandbox.facts.id;
     app.store.set_status(id.clone(), Status::Sleeping, launch).await?;
+    failpoint!(SleepRow);
     app.runtime.stop(id.clone()).await.map_err(runtime_error)?;
+    failpoint!(SleepStopped);
     app.store.set_status(id.clone(), Status::Asleep, launch).await?;
+    failpoint!(SleepDone);
     note(sandbox, Event::Stopped { launch });
     Ok(())
 }
@@ -67,6 +71,7 @@ async fn wake(app: &App, sandbox: &Sandbox, birth: Birth, from: Rest) -> ApiResu
     let (id, number) = (&sandbox.facts.id, birth.launch);
     let outcome = async {
         app.store.set_launch(id.clone(), number).await?;
+        failpoint!(WakeRow);
         // A wake of a gateway that was killed may have come to life after we read the runtime's list.
         app.runtime.stop(id.clone()).await.map_err(runtime_error)?;
         let disk = match from {
@@ -95,6 +100,7 @@ async fn freeze(app: &Arc<App>, sandbox: &Arc<Sandbox>, run: Run) -> ApiResult<(
     let launch = run.launch;
     let error = match app.runtime.freeze(sandbox.facts.id.clone()).await {
         Ok(()) => {
+            failpoint!(FreezeDone);
             note(sandbox, Event::Froze { launch });
             return Ok(());
         }
@@ -121,7 +127,10 @@ async fn thaw(app: &Arc<App>, sandbox: &Arc<Sandbox>, run: Run) -> ApiResult<()>
 
 async fn move_again(app: &App, sandbox: &Sandbox, launch: u32) -> Result<(), CallError> {
     match app.runtime.thaw(sandbox.facts.id.clone()).await {
-        Ok(()) => note(sandbox, Event::Thawed { launch }),
+        Ok(()) => {
+            failpoint!(ThawDone);
+            note(sandbox, Event::Thawed { launch });
+        }
         Err(error) if is_gone(&error) => {
             reconcile::settle(app, sandbox, Event::Died { launch }).await;
         }

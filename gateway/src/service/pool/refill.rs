@@ -3,6 +3,7 @@
 use super::{Pool, Spare};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult, chain};
+use crate::failpoint::failpoint;
 use crate::ids;
 use crate::limits;
 use crate::sandbox::usual_limits;
@@ -82,6 +83,7 @@ async fn make(app: &Arc<App>) -> ApiResult<()> {
 async fn launch(app: &App, id: &SandboxId) -> ApiResult<String> {
     let image = app.runtime.resolve_image(IMAGE.to_owned()).await.map_err(runtime_error)?;
     app.store.insert_spare(id.clone(), image.clone()).await?;
+    failpoint!(SpareRow);
     let spec = CreateSandbox {
         id: id.clone(),
         launch: FIRST,

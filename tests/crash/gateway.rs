@@ -1,0 +1,168 @@
+//! The gateway is killed right behind every single step that it takes: what was acknowledged is there, what was not is
+//! gone or finished, and every sandbox can be used.
+
+use bulkhead_failpoint::{Gateway, ONCE_ENV, POINT_ENV, Point};
+use bulkhead_tests::programs::weakened_programs;
+use bulkhead_tests::{Options, Sandbox, Server, eventually};
+use serde_json::json;
+
+/// What is under way when the gateway dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Create,
+    /// With a key, so that it is finished and not removed.
+    Promise,
+    Wake,
+    Sleep,
+    Freeze,
+    Thaw,
+    Delete,
+    /// A create from a pool, or the filling of one.
+    Take,
+}
+
+fn operations(point: Gateway) -> &'static [Operation] {
+    match point {
+        Gateway::CreateRow => &[Operation::Create, Operation::Promise],
+        Gateway::LaunchAnswered | Gateway::LaunchRow => {
+            &[Operation::Create, Operation::Promise, Operation::Wake]
+        }
+        Gateway::WakeRow => &[Operation::Wake],
+        Gateway::SleepRow | Gateway::SleepStopped | Gateway::SleepDone => &[Operation::Sleep],
+        Gateway::FreezeDone => &[Operation::Freeze],
+        Gateway::ThawDone => &[Operation::Thaw],
+        Gateway::DeleteRow | Gateway::DeleteGone => &[Operation::Delete],
+        Gateway::SpareRow | Gateway::SpareNamed | Gateway::SpareTaken => &[Operation::Take],
+    }
+}
+
+/// Servers that stand beside each other: most of a run is waiting for one that starts again.
+const BESIDE: usize = 4;
+
+fn run_all(wanted: &[Operation]) {
+    let all =
+        Gateway::ALL.iter().flat_map(|point| operations(*point).iter().map(move |what| (*point, *what)));
+    let all: Vec<_> = all.filter(|(_, what)| wanted.contains(what)).collect();
+    assert!(!all.is_empty());
+    for some in all.chunks(BESIDE) {
+        std::thread::scope(|scope| {
+            for (point, what) in some {
+                scope.spawn(|| run(*point, *what));
+            }
+        });
+    }
+}
+
+/// How often the point is passed before: by the sandbox that the operation is about.
+fn count(point: Gateway, what: Operation) -> u32 {
+    match (point, what) {
+        (Gateway::LaunchAnswered | Gateway::LaunchRow | Gateway::CreateRow, _) => 2,
+        _ => 1,
+    }
+}
+
+fn run(point: Gateway, what: Operation) {
+    println!("{}: {what:?}", point.name());
+    let marker = tempfile::tempdir().expect("a directory");
+    // The gateway, which makes the file, is nobody.
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(marker.path(), all).expect("own directory");
+    let fired = marker.path().join("fired");
+    let server = Server::start_with(&Options {
+        programs: Some(weakened_programs()),
+        environment: vec![
+            (POINT_ENV.to_owned(), format!("{}:{}", point.name(), count(point, what))),
+            (ONCE_ENV.to_owned(), fired.display().to_string()),
+        ],
+        args: match what {
+            Operation::Take => vec!["--pool".to_owned(), "1".to_owned()],
+            _ => Vec::new(),
+        },
+        ..Options::default()
+    });
+    // With a pool the first create is the one that dies.
+    let victim = (what != Operation::Take).then(|| server.create());
+    if let Some(victim) = &victim {
+        assert_eq!(victim.exec("echo mine > /root/mine").code, 0);
+    }
+    let path = victim.as_ref().map(|victim| victim.path("")).unwrap_or_default();
+    let steps: &[(&str, &str)] = match what {
+        Operation::Create | Operation::Promise | Operation::Take => &[("POST", "/sandboxes")],
+        Operation::Wake => &[("POST", "/sleep"), ("POST", "/wake")],
+        Operation::Sleep => &[("POST", "/sleep")],
+        Operation::Freeze => &[("POST", "/freeze")],
+        Operation::Thaw => &[("POST", "/freeze"), ("POST", "/thaw")],
+        Operation::Delete => &[("DELETE", "")],
+    };
+    for (method, step) in steps {
+        let target =
+            if *step == "/sandboxes" { "/api/sandboxes".to_owned() } else { format!("/api{path}{step}") };
+        send(&server, method, &target, what);
+    }
+    eventually(point.name(), || {
+        if fired.exists() { Ok(()) } else { Err("the point is not reached".to_owned()) }
+    });
+    server.wait_healthy();
+    check(&server, what, victim.as_ref());
+    let late = server.create();
+    assert_eq!(late.exec("echo new").stdout, "new\n", "{}", point.name());
+}
+
+/// Sends what the gateway may not live to answer.
+fn send(server: &Server, method: &str, target: &str, what: Operation) -> Option<String> {
+    let mut headers = vec![("X-API-Key", server.client().key())];
+    if what == Operation::Promise {
+        headers.push(("Idempotency-Key", "promised"));
+    }
+    let body = (method == "POST").then(|| json!({"name": "second", "cpu": 1, "mem": 1024}).to_string());
+    let answer = server.client().try_send(method, target, &headers, body.as_deref()).ok()?;
+    (answer.status == 201).then(|| answer.data()["id"].as_str().expect("an id").to_owned())
+}
+
+fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
+    let total = || server.client().get("/sandboxes").expect(200).json()["meta"]["total"].as_u64();
+    match what {
+        Operation::Create => {
+            // Its row may have been ready for the answer that was not given.
+            assert!(total() <= Some(2), "{:?}", total());
+        }
+        Operation::Promise => {
+            let id = send(server, "POST", "/api/sandboxes", what).expect("the same request is answered");
+            let again = send(server, "POST", "/api/sandboxes", what).expect("and again");
+            assert_eq!((total(), &id), (Some(2), &again));
+            assert_eq!(Sandbox::of(server, &id).exec("echo x").stdout, "x\n");
+        }
+        Operation::Take => assert!(total() <= Some(1), "{:?}", total()),
+        Operation::Delete => {
+            let victim = victim.expect("there is one");
+            assert_eq!(server.client().get(&victim.path("")).status, 404);
+            server.assert_no_sandbox_left();
+        }
+        Operation::Wake | Operation::Sleep | Operation::Freeze | Operation::Thaw => {}
+    }
+    if let Some(victim) = victim.filter(|_| what != Operation::Delete) {
+        assert_eq!(victim.exec("cat /root/mine").stdout, "mine\n", "{what:?}");
+        assert_eq!(victim.object()["status"], "running");
+    }
+    assert!(!server.log().contains("LEAK"), "{what:?}");
+}
+
+#[test]
+fn behind_every_step_of_a_create() {
+    run_all(&[Operation::Create, Operation::Promise]);
+}
+
+#[test]
+fn behind_every_step_of_sleep_and_wake() {
+    run_all(&[Operation::Sleep, Operation::Wake]);
+}
+
+#[test]
+fn behind_every_step_of_freeze_thaw_and_delete() {
+    run_all(&[Operation::Freeze, Operation::Thaw, Operation::Delete]);
+}
+
+#[test]
+fn behind_every_step_of_the_pool() {
+    run_all(&[Operation::Take]);
+}
