@@ -4,17 +4,20 @@ use crate::{status, step};
 use bulkhead_tests::{Sandbox, Server};
 use serde_json::json;
 
+/// One use of a sandbox.
+type Use = fn(&Sandbox<'_>);
+
 #[test]
 fn every_kind_of_call_wakes() {
     let server = Server::start();
     let sandbox = server.create();
-    let calls: [(&str, &dyn Fn(&Sandbox<'_>)); 6] = [
-        ("exec", &|s| assert_eq!(s.exec("echo x").ok().stdout, "x\n")),
-        ("exec-stream", &|s| assert_eq!(s.stream("echo x").collect().stdout, "x\n")),
-        ("commands/run", &|s| assert_eq!(s.wait(s.run("exit 7")), 7)),
-        ("commands/list", &|s| assert!(s.running().is_empty())),
-        ("a terminal", &|s| drop(s.ephemeral().prompt())),
-        ("a session", &|s| drop(s.terminal(&s.session(&json!({})), "").prompt())),
+    let calls: [(&str, Use); 6] = [
+        ("exec", |s| assert_eq!(s.exec("echo x").ok().stdout, "x\n")),
+        ("exec-stream", |s| assert_eq!(s.stream("echo x").collect().stdout, "x\n")),
+        ("commands/run", |s| assert_eq!(s.wait(s.run("exit 7")), 7)),
+        ("commands/list", |s| assert!(s.running().is_empty())),
+        ("a terminal", |s| drop(s.ephemeral().prompt())),
+        ("a session", |s| drop(s.terminal(&s.session(&json!({})), "").prompt())),
     ];
     for state in ["sleep", "freeze"] {
         for (name, call) in calls {
