@@ -12,6 +12,7 @@ const SUITES: [(&str, &str); 8] = [
     ("limits", "tests/limits"),
     ("crash", "tests/crash"),
     ("contract", "tests/contract"),
+    ("tenants", "tests/tenants"),
     ("rootfs", "rootfs/tests"),
     ("sys", "runtime/sys/src"),
 ];

@@ -34,6 +34,12 @@ fn errors_are_the_sdks_exceptions() {
     run_sdk(&server, "errors.py", &[]);
 }
 
+#[test]
+fn organisations_users_and_keys() {
+    let server = Server::start();
+    run_sdk(&server, "organisations.py", &[]);
+}
+
 /// The bar of the first step: two hundred times create, exec, remove, and nothing is left of any of them.
 #[test]
 fn two_hundred_rounds_leave_nothing() {

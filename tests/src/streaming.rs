@@ -5,7 +5,7 @@ use crate::raw;
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server that says nothing for this long has swallowed the request.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -154,6 +154,30 @@ impl Streaming {
                 return all;
             }
             all.extend_from_slice(&piece);
+        }
+    }
+
+    /// Whether the server closes the connection within this time, whatever it still sends.
+    ///
+    /// # Panics
+    /// When a read fails for another reason than the server's end.
+    #[must_use]
+    pub fn is_cut(mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut chunk = [0_u8; 64 << 10];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.patience(left);
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return true,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(e) => panic!("{e}"),
+            }
         }
     }
 
