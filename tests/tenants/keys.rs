@@ -133,3 +133,19 @@ fn what_nobody_claims_is_told() {
     std::fs::remove_file(&socket).expect("it is there");
     assert_eq!(operator(&server, &["doctor", "--leaks"]), "");
 }
+
+#[test]
+fn who_registers_has_an_organisation_where_that_is_on() {
+    let body = json!({"name": "Ada", "email": "ada@example.com"});
+    let shut = Server::start();
+    let _message = shut.client().post("/register", &body).error(404);
+    drop(shut);
+    let args = ["--register", "on"].map(str::to_owned).to_vec();
+    let server = Server::start_with(&bulkhead_tests::Options { args, ..bulkhead_tests::Options::default() });
+    let made = server.client().send("POST", "/api/register", &[], Some(&body.to_string())).expect(201).data();
+    let ada = server.client().with_key(made["apiKey"]["plainKey"].as_str().expect("a key"));
+    assert_eq!(ada.get("/users/me").expect(200).json()["orgs"][0]["id"], made["org"]["id"]);
+    assert_eq!(ada.get("/sandboxes").expect(200).data(), json!([]));
+    let many = (0..20).filter(|_| server.client().post("/register", &body).status == 429).count();
+    assert!(many > 5, "{many} of 20 were held back");
+}

@@ -128,6 +128,8 @@ fn arguments(name: &str, flags: &Flags) -> Vec<OsString> {
     push("--memory-overcommit", flags.memory_overcommit.map(|factor| factor.to_string().into()));
     let on_stop = flags.on_stop.and_then(|value| clap::ValueEnum::to_possible_value(&value));
     push("--on-stop", on_stop.map(|value| value.get_name().to_owned().into()));
+    let register = flags.register.and_then(|value| clap::ValueEnum::to_possible_value(&value));
+    push("--register", register.map(|value| value.get_name().to_owned().into()));
     push("--supervisor", Some(std::process::id().to_string().into()));
     out
 }
