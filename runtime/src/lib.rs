@@ -2,8 +2,8 @@
 //! finds after a restart.
 //!
 //! One thread and one poll loop ([`server`]). It never parses HTTP, never resolves a path inside a live sandbox,
-//! never joins a live sandbox's namespaces (but for its two names, see `identity`), and never executes a file found there. It knows nothing of images:
-//! who composes the process hands it [`Roots`].
+//! never joins a live sandbox's namespaces (but for its two names, see `identity`), and never executes a file found
+//! there. It knows nothing of images: who composes the process hands it [`Roots`].
 
 mod admission;
 mod adopt;
