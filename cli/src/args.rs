@@ -199,15 +199,15 @@ pub(crate) struct Flags {
     /// Sandboxes made ahead, at most 256 [default: 0]
     #[arg(long)]
     pub(crate) pool: Option<usize>,
-    /// Most memory that all sandboxes together may be promised, as a factor of the host's [default: no bound]
-    #[arg(long)]
-    pub(crate) memory_overcommit: Option<f64>,
     /// Address and port of the metrics [default: none]
     #[arg(long)]
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// What becomes of sandboxes when the server stops [default: keep]
     #[arg(long, value_enum)]
     pub(crate) on_stop: Option<OnStop>,
+    /// Most memory that all sandboxes together may be promised, as a factor of the host's [default: no bound]
+    #[arg(long)]
+    pub(crate) memory_overcommit: Option<f64>,
     /// Whether anybody may make an organisation over the API [default: off]
     #[arg(long, value_enum)]
     pub(crate) register: Option<Register>,
@@ -343,6 +343,16 @@ mod tests {
     }
 
     #[test]
+    fn a_factor_is_a_percentage_within_bounds() {
+        let percent = |factor| overcommit(Some(factor)).map(|bound| bound.map(|bound| bound.percent));
+        assert_eq!(percent(1.5).unwrap(), Some(150));
+        assert_eq!(overcommit(None).unwrap(), None);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1001.0] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn processors_are_counted_in_thousandths() {
         for (text, millis) in [("4", 4000), ("0.5", 500), ("1.25", 1250), ("0.001", 1), ("2.", 2000)] {
             assert_eq!(cpu_millis(text), Ok(millis), "{text}");
@@ -357,15 +367,5 @@ mod tests {
         let pool = |pool| Flags { pool: Some(pool), ..Flags::default() }.settings();
         assert_eq!(pool(256).unwrap().pool, 256);
         assert_eq!(pool(257).unwrap_err().to_string(), "pool: at most 256");
-    }
-
-    #[test]
-    fn a_factor_is_a_percentage_within_bounds() {
-        let percent = |factor| overcommit(Some(factor)).map(|bound| bound.map(|bound| bound.percent));
-        assert_eq!(percent(1.5).unwrap(), Some(150));
-        assert_eq!(overcommit(None).unwrap(), None);
-        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1001.0] {
-            assert!(percent(bad).is_err(), "{bad}");
-        }
     }
 }

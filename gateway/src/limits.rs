@@ -178,6 +178,10 @@ pub(crate) const SWEEP_ASKS: usize = 16;
 pub(crate) const CREATE_KEY_US: i64 = 24 * 3600 * 1_000_000;
 /// Between two removals of older ones.
 pub(crate) const CREATE_KEY_SWEEP: Duration = Duration::from_secs(3600);
+/// First pause before a create that somebody was told of is tried again; it doubles.
+pub(crate) const PROMISE_FIRST: Duration = Duration::from_secs(1);
+/// Longest of them: all together they are less than [`TRANSITION_PATIENCE`].
+pub(crate) const PROMISE_MOST: Duration = Duration::from_secs(16);
 /// Times that a create looks again whether another one with its key has failed.
 pub(crate) const CREATE_KEY_LOOKS: u32 = 8;
 /// Sandboxes made ahead, at most.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Suites as SECURITY.md names them, and where their tests lie.
-const SUITES: [(&str, &str); 8] = [
+const SUITES: [(&str, &str); 9] = [
     ("attack", "tests/attack"),
     ("calibration", "tests/attack"),
     ("inside", "tests/inside"),

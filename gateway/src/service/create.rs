@@ -164,8 +164,29 @@ pub(super) async fn withdraw(app: &Arc<App>, sandbox: &Arc<Sandbox>, launch: u32
     }
 }
 
+/// What was promised is tried again while a runtime is away or the host is full.
+async fn launch_patiently(app: &App, sandbox: &Sandbox, number: u32) -> ApiResult<()> {
+    let mut pause = limits::PROMISE_FIRST;
+    let mut outcome = launch(app, sandbox, number, Disk::New).await;
+    loop {
+        let Err(error) = outcome else { return Ok(()) };
+        let passes = matches!(error.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
+        if !passes || pause > limits::PROMISE_MOST {
+            return Err(error);
+        }
+        tracing::warn!(sandbox = %sandbox.facts.id, error = error.chain(), "a sandbox does not start yet");
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+        // Of a launch whose answer was lost anything may be there.
+        outcome = match app.runtime.destroy(sandbox.facts.id.clone()).await {
+            Ok(()) => launch(app, sandbox, number, Disk::New).await,
+            Err(error) => Err(runtime_error(error)),
+        };
+    }
+}
+
 async fn behind(app: Arc<App>, sandbox: Arc<Sandbox>, number: u32) {
-    let Err(error) = launch(&app, &sandbox, number, Disk::New).await else { return };
+    let Err(error) = launch_patiently(&app, &sandbox, number).await else { return };
     let id = &sandbox.facts.id;
     tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox did not start");
     if let Err(error) = app.runtime.destroy(id.clone()).await {

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::failpoint::failpoint;
 use crate::limits;
+use crate::quota::SandboxHold;
 use crate::registry::Sandbox;
 use crate::sandbox::{Facts, usual_limits};
 use crate::store::{Claim, Row, Status};
@@ -114,8 +115,9 @@ pub(crate) async fn assign(
     app: &Arc<App>,
     facts: Facts,
     claim: Option<Claim>,
+    hold: SandboxHold,
 ) -> ApiResult<Option<Arc<Sandbox>>> {
-    let outcome = adopt(app, &facts, claim).await;
+    let outcome = adopt(app, &facts, claim, hold).await;
     if !matches!(outcome, Ok(Some(_))) {
         if let Some(sandbox) = app.registry.any(&facts.id) {
             create::withdraw(app, &sandbox, create::FIRST).await;
@@ -128,7 +130,12 @@ pub(crate) async fn assign(
     outcome
 }
 
-async fn adopt(app: &Arc<App>, facts: &Facts, claim: Option<Claim>) -> ApiResult<Option<Arc<Sandbox>>> {
+async fn adopt(
+    app: &Arc<App>,
+    facts: &Facts,
+    claim: Option<Claim>,
+    hold: SandboxHold,
+) -> ApiResult<Option<Arc<Sandbox>>> {
     let hostname = hostname(&facts.name);
     // Before the row: nothing half named ever belongs to a tenant.
     let (outside, inside) = tokio::join!(
@@ -139,7 +146,7 @@ async fn adopt(app: &Arc<App>, facts: &Facts, claim: Option<Claim>) -> ApiResult
     inside.map_err(ApiError::internal)?;
     failpoint!(SpareNamed);
     let row = Row { facts: facts.clone(), status: Status::Running, launch: create::FIRST };
-    let Some(sandbox) = create::insert(app, row, claim).await? else { return Ok(None) };
+    let Some(sandbox) = create::insert(app, row, claim, hold).await? else { return Ok(None) };
     failpoint!(SpareTaken);
     born(app, &sandbox, create::FIRST).await?;
     Ok(Some(sandbox))

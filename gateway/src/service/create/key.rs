@@ -5,7 +5,7 @@ use super::{Answer, Order};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
-use crate::registry::{Sandbox, State};
+use crate::registry::{Goal, Sandbox, State};
 use crate::service::life;
 use crate::store::{Claim, Claimed};
 use bulkhead_protocol::SandboxId;
@@ -37,13 +37,12 @@ fn hash(bytes: &[u8]) -> String {
 
 /// The sandbox that this key has made, once it is made; `None` where it made none, or its create failed.
 pub(super) async fn find(
-    app: &App,
+    app: &Arc<App>,
     org: &str,
     claim: &Claim,
     answer: Answer,
 ) -> ApiResult<Option<Arc<Sandbox>>> {
     let conflict = |text: &'static str| Err(ApiError::new(StatusCode::CONFLICT, text));
-    let mut failed = None;
     for _ in 0..limits::CREATE_KEY_LOOKS {
         let known = app.store.claimed(org.to_owned(), claim.key.clone()).await?;
         let Some(Claimed::Known { digest, sandbox }) = known else { return Ok(None) };
@@ -58,12 +57,16 @@ pub(super) async fn find(
             return Ok(Some(sandbox));
         }
         match life::settled(&sandbox).await? {
-            // Its key is free by now, unless it shall stay as it is.
-            State::Failed { .. } | State::Deleting => failed = Some(sandbox),
+            // It was promised, and the promise is kept late; a refusal of this is no news of the key.
+            State::Failed { .. } => {
+                return life::reach(app, &sandbox, Goal::Started).await.map(|()| Some(sandbox));
+            }
+            // Its create failed: the key is free in a moment.
+            State::Deleting => {}
             _ => return Ok(Some(sandbox)),
         }
     }
-    Ok(failed)
+    Ok(None)
 }
 
 #[cfg(test)]
