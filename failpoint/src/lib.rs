@@ -2,7 +2,7 @@
 //! operation is tried with a crash right behind it.
 //!
 //! The halves use this crate through their feature `failpoints` alone, which optimised builds refuse: what is shipped
-//! holds none of it. [`points`] has the lists; tests go through them all.
+//! holds none of it. Tests go through all of [`Runtime`] and [`Gateway`].
 
 mod points;
 

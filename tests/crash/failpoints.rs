@@ -1,7 +1,7 @@
 //! The runtime is killed right behind every single step that it takes (`failpoint/`): what was acknowledged lives,
 //! what was not is gone or finished, nothing is left, and the next sandbox works.
 
-use crate::kept::{id_of, order, refused};
+use crate::kept::{id_of, on_disk, order, refused};
 use bulkhead_failpoint::{ONCE_ENV, POINT_ENV, Point, Runtime};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{Call, Disk, RefusalKind, Reply};
@@ -159,9 +159,7 @@ fn stop(armed: &Armed) {
     let reply = link.call(Call::Stop { id: id.clone() });
     assert!(reply == Reply::Stopped || refused(&reply) == Some(RefusalKind::Unknown), "{reply:?}");
     assert_eq!(link.call(order(&id, 2, Disk::Kept)), Reply::Created { launch: 2 });
-    // The gateway, which had no part in it, may call it killed: the disk is looked at from the host.
-    let kept = armed.server.instance().run.join(format!("store/{id}/upper/root/kept"));
-    assert_eq!(std::fs::read_to_string(kept).expect("the file"), "kept\n");
+    assert_eq!(on_disk(&armed.server, &id, "root/kept"), "kept\n");
 }
 
 fn freeze(armed: &Armed) {

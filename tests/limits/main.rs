@@ -3,6 +3,7 @@
 //! Bombs here are bounded in count and time by themselves, and run only in a sandbox whose limits were read
 //! back from the kernel first.
 
+mod admission;
 mod cpu;
 mod memory;
 mod neighbour;

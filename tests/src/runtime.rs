@@ -3,7 +3,11 @@
 use crate::eventually::eventually;
 use crate::server::Server;
 use bulkhead_protocol::runtime::{Call, MAX_PACKET, Message, RUNTIME_PROTOCOL, Reply, Request};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, setsockopt, socket,
+};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -26,17 +30,22 @@ impl RuntimeLink {
     pub fn to(server: &Server) -> Self {
         let path = server.instance().run.join("runtime.sock");
         let address = UnixAddr::new(&path).expect("a short path");
-        let socket = eventually("the runtime accepts", || {
-            let flags = SockFlag::SOCK_CLOEXEC;
-            let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).expect("a socket");
-            connect(socket.as_raw_fd(), &address).map(|()| socket).map_err(|errno| errno.to_string())
-        });
-        let patience = nix::sys::socket::sockopt::ReceiveTimeout;
-        nix::sys::socket::setsockopt(&socket, patience, &TimeVal::new(PATIENCE, 0)).expect("an option");
-        let mut link = Self { socket, seq: 0 };
-        let hello = link.call(Call::Hello { protocol: RUNTIME_PROTOCOL });
-        assert_eq!(hello, Reply::Hello { protocol: RUNTIME_PROTOCOL });
-        link
+        // One that takes the connection may be dying.
+        eventually("the runtime answers", || {
+            let mut link = Self::connect(&address).map_err(|errno| errno.to_string())?;
+            link.send(Call::Hello { protocol: RUNTIME_PROTOCOL });
+            match link.answer() {
+                Some(Reply::Hello { protocol: RUNTIME_PROTOCOL }) => Ok(link),
+                other => Err(format!("{other:?}")),
+            }
+        })
+    }
+
+    fn connect(address: &UnixAddr) -> Result<Self, Errno> {
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::new(PATIENCE, 0))?;
+        connect(socket.as_raw_fd(), address)?;
+        Ok(Self { socket, seq: 0 })
     }
 
     /// Asks and waits for the answer; events on the way are passed over.
@@ -51,11 +60,12 @@ impl RuntimeLink {
     /// Asks only.
     ///
     /// # Panics
-    /// When the connection has ended.
+    /// Never: every call is JSON.
     pub fn send(&mut self, call: Call) {
         self.seq += 1;
         let packet = serde_json::to_vec(&Request { seq: self.seq, call }).expect("a call is JSON");
-        send(self.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).expect("the runtime reads");
+        // One that has just died says so when it is asked for the answer.
+        send(self.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).unwrap_or_default();
     }
 
     /// The answer to the last call; `None` when the runtime is gone.
