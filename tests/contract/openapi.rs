@@ -6,6 +6,15 @@ use std::collections::BTreeSet;
 /// Method and path template of every route of this step.
 const ROUTES: &[(&str, &str)] = &[
     ("get", "/version"),
+    ("post", "/register"),
+    ("get", "/users/me"),
+    ("get", "/orgs/users"),
+    ("get", "/orgs/apikeys"),
+    ("post", "/orgs/apikeys"),
+    ("delete", "/orgs/apikeys/{keyId}"),
+    ("post", "/orgs/apikeys/{keyId}/activate"),
+    ("patch", "/orgs/apikeys/{keyId}/touch"),
+    ("get", "/admin/leaks"),
     ("get", "/sandboxes"),
     ("post", "/sandboxes"),
     ("get", "/sandboxes/{id}"),
