@@ -61,7 +61,8 @@ fn t05_a_key_is_nowhere_but_with_its_owner() {
     assert!(!listed.contains(&client.key()[11..]) && listed.contains(&client.key()[3..11]));
 }
 
-/// Wrong keys that share more and more of a right one take the same time: medians of interleaved rounds.
+/// Wrong keys that share more and more of a right one take the same time. Rounds begin with another key each, and the
+/// quick answers count: what slows others down says nothing about keys.
 #[test]
 fn t05_the_time_of_a_refusal_does_not_tell_how_much_is_right() {
     let server = Server::start();
@@ -72,24 +73,20 @@ fn t05_the_time_of_a_refusal_does_not_tell_how_much_is_right() {
     };
     let candidates = [flip(11), flip(30), flip(53)];
     let mut times = vec![Vec::new(); candidates.len()];
-    for _ in 0..400 {
-        for (candidate, times) in candidates.iter().zip(&mut times) {
+    for round in 0..400 {
+        for step in 0..candidates.len() {
+            let which = (round + step) % candidates.len();
             let start = Instant::now();
-            let answer = server.client().with_key(candidate).get("/users/me");
-            times.push(start.elapsed());
+            let answer = server.client().with_key(&candidates[which]).get("/users/me");
+            times[which].push(start.elapsed());
             assert_eq!(answer.status, 401);
         }
     }
-    let medians: Vec<_> = times
-        .iter_mut()
-        .map(|times| {
-            times.sort();
-            times[times.len() / 2]
-        })
-        .collect();
-    let (least, most) = (medians.iter().min().expect("three"), medians.iter().max().expect("three"));
+    times.iter_mut().for_each(|times| times.sort());
+    let quick: Vec<_> = times.iter().map(|times| times[times.len() / 10]).collect();
+    let (least, most) = (quick.iter().min().expect("three"), quick.iter().max().expect("three"));
     // A compare that ends at the first wrong byte differs by nanoseconds; this only shows that nothing large does.
-    assert!(most.as_secs_f64() < 1.2 * least.as_secs_f64(), "{medians:?}");
+    assert!(most.as_secs_f64() < 1.3 * least.as_secs_f64(), "{quick:?}");
 }
 
 #[test]
