@@ -62,6 +62,12 @@ impl Registry {
         self.any(id).filter(|sandbox| sandbox.facts.org == org && sandbox.state() != State::Deleting)
     }
 
+    /// Those that fit, in no order.
+    pub(crate) fn those(&self, fits: impl Fn(&Sandbox) -> bool) -> Vec<Arc<Sandbox>> {
+        let map = self.sandboxes.read().unwrap_or_else(PoisonError::into_inner);
+        map.values().filter(|sandbox| fits(sandbox)).cloned().collect()
+    }
+
     /// Every sandbox, in no order.
     pub(crate) fn all(&self) -> Vec<Arc<Sandbox>> {
         self.sandboxes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()

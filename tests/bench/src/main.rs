@@ -58,6 +58,9 @@ struct Options {
     /// An existing directory, mode 0755, for everything that a run needs.
     #[arg(long)]
     work: PathBuf,
+    /// The same for run directories: in memory, as on a real host.
+    #[arg(long)]
+    runs: PathBuf,
 }
 
 fn main() -> Result<()> {
@@ -84,7 +87,12 @@ fn main() -> Result<()> {
 }
 
 fn run(name: &str, options: &Options) -> Result<Value> {
-    let instance = product::Instance::start(&options.program, &options.work.join(name), options.pool)?;
+    let instance = product::Instance::start(product::Places {
+        program: &options.program,
+        directory: &options.work.join(name),
+        run: &options.runs.join(name),
+        pool: options.pool,
+    })?;
     let figures = match name {
         "create" => latency::create(&instance, options.rounds),
         "exec" => latency::exec(&instance, options.rounds),

@@ -24,9 +24,23 @@ pub(crate) struct Instance {
     serve: Child,
 }
 
+/// What an instance is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'a> {
+    /// The program.
+    pub(crate) program: &'a Path,
+    /// A directory to be made.
+    pub(crate) directory: &'a Path,
+    /// Its run directory, to be made.
+    pub(crate) run: &'a Path,
+    /// Sandboxes to be made ahead.
+    pub(crate) pool: usize,
+}
+
 impl Instance {
-    /// Starts `serve` with a pool of so many in a new directory and waits until it is healthy.
-    pub(crate) fn start(program: &Path, directory: &Path, pool: usize) -> Result<Self> {
+    /// Starts `serve` and waits until it is healthy.
+    pub(crate) fn start(places: Places<'_>) -> Result<Self> {
+        let Places { program, directory, run, pool } = places;
         fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = File::create(directory.join("log"))?;
@@ -35,7 +49,7 @@ impl Instance {
             .args(["--listen", &format!("127.0.0.1:{port}"), "--pool", &pool.to_string(), "--state-dir"])
             .arg(directory.join("state"))
             .arg("--run-dir")
-            .arg(directory.join("run"))
+            .arg(run)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -6,7 +6,7 @@ use crate::error::ApiResult;
 use crate::input::decode;
 use crate::limits::{PAGE_DEFAULT, PAGE_MOST};
 use crate::registry::{Registry, Sandbox, State};
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// What is asked for.
@@ -35,19 +35,31 @@ impl Filter {
 
     /// The rows of the page, and how many there are in all.
     pub(super) fn apply(&self, registry: &Registry, org: &str) -> (Vec<Arc<Sandbox>>, u64) {
-        let mut rows = registry.all();
-        rows.retain(|sandbox| sandbox.facts.org == org && is_listed(sandbox.state()) && self.fits(sandbox));
-        rows.sort_by_cached_key(|sandbox| Reverse((sandbox.facts.created_us, sandbox.facts.id.clone())));
+        let listed =
+            |sandbox: &Sandbox| sandbox.facts.org == org && is_listed(sandbox.state()) && self.fits(sandbox);
+        let mut rows = registry.those(listed);
         let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         let skip = usize::try_from((self.page - 1).saturating_mul(self.limit)).unwrap_or(usize::MAX);
-        let take = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        (rows.into_iter().skip(skip).take(take).collect(), total)
+        let end = skip.saturating_add(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        // Of thousands only the pages up to this one are sorted.
+        if end < rows.len() {
+            rows.select_nth_unstable_by(end, newest_first);
+            rows.truncate(end);
+        }
+        rows.sort_unstable_by(newest_first);
+        (rows.into_iter().skip(skip).collect(), total)
     }
 
     fn fits(&self, sandbox: &Sandbox) -> bool {
         let has = &sandbox.facts.settings.labels;
         self.labels.iter().all(|(key, value)| has.get(key) == Some(value))
     }
+}
+
+/// Newest first; of one moment in the order of their ids, so that pages do not overlap.
+fn newest_first(one: &Arc<Sandbox>, other: &Arc<Sandbox>) -> Ordering {
+    let (one, other) = (&one.facts, &other.facts);
+    (other.created_us, &other.id).cmp(&(one.created_us, &one.id))
 }
 
 /// Killed and deleted sandboxes are hidden (contract §3.3).
