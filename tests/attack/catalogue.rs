@@ -17,7 +17,7 @@ fn every_row_says_where_and_against_what() {
     for row in rows() {
         let [id, entry, place, control] = row[..] else { panic!("{row:?}") };
         assert!(ids.insert(id) && id.len() == 3 && !entry.is_empty(), "{row:?}");
-        let known = ["here", "contract", "crash", "load", "open"].contains(&place);
+        let known = ["here", "contract", "crash", "load", "vm", "open"].contains(&place);
         assert!(known || place.strip_prefix("later ").is_some_and(|reason| !reason.is_empty()), "{row:?}");
         assert!(control == "yes" || control.starts_with("none"), "{row:?}");
     }

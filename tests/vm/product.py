@@ -161,6 +161,16 @@ class Client:
         """True when the sandbox runs a command; for `eventually`."""
         return self.exec(sandbox, "echo alive")["stdout"] == "alive\n"
 
+    def turn(self, sandbox, word):
+        """Sends a sandbox to another state: sleep, wake, freeze, thaw."""
+        status, answer = call("POST", f"/api/sandboxes/{sandbox}/{word}", None, self.key)
+        assert status == 200, f"{word} answered {status}: {answer}"
+
+    def status(self, sandbox):
+        """The public word of a sandbox's state; 404 is None."""
+        status, answer = call("GET", f"/api/sandboxes/{sandbox}", None, self.key)
+        return answer["data"]["status"] if status == 200 else None
+
     def delete(self, sandbox):
         """Deletes a sandbox; afterwards it is unknown."""
         status, answer = call("DELETE", f"/api/sandboxes/{sandbox}", None, self.key)

@@ -130,6 +130,37 @@ class Suite(attacks.Attacks):
         """the neighbour without those limits still works"""
         assert self.client.works(self.main)
 
+    def sleeps_and_wakes(self):
+        """a sandbox that sleeps has no group and no process; a command wakes it, with its files"""
+        group = self.group(self.main)
+        self.client.turn(self.main, "sleep")
+        assert self.client.status(self.main) == "snapshotted" and not group.exists(), group
+        data = self.client.exec(self.main, "cat /tmp/marker /root/kept 2>&1; echo awake")
+        assert data["stdout"].endswith("awake\n"), data
+        self.client.exec(self.main, "echo kept >/root/kept; echo kept >/tmp/marker")
+        self.client.turn(self.main, "sleep")
+        assert self.client.exec(self.main, "cat /root/kept")["stdout"] == "kept\n"
+        self.client.exec(self.main, "echo kept >/tmp/marker")
+
+    def freezes_and_thaws(self):
+        """a frozen sandbox stands still, as the kernel says, and goes on with the next command"""
+        group = self.group(self.main)
+        self.client.turn(self.main, "freeze")
+        assert "frozen 1\n" in (group / "cgroup.events").read_text()
+        assert self.client.works(self.main)
+        assert "frozen 0\n" in (group / "cgroup.events").read_text()
+
+    def clock_steps(self):
+        """C10 a step of the wall clock by a day ends nobody before its time"""
+        brief = self.client.create(name="brief", ttlSeconds=600)
+        offset = time.time() - time.monotonic()
+        for step in (86400, -86400, 0):
+            time.clock_settime(time.CLOCK_REALTIME, time.monotonic() + offset + step)
+            # The server looks once a second.
+            time.sleep(2.5)
+            assert self.client.status(brief) == "running" and self.client.works(self.main)
+        self.client.delete(brief)
+
     def gateway_killed(self):
         """after kill -9 of the gateway the sandboxes answer again"""
         self.server.kill_half("gateway")
@@ -191,8 +222,9 @@ class Suite(attacks.Attacks):
         """Every case, in order."""
         return [
             self.unified_hierarchy, self.serve_starts, self.create, self.run, self.kill_receipt,
-            self.limits_in_force, self.isolation, self.memory, self.pids, self.cpu, self.neighbour, *self.attacks(), self.gateway_killed,
-            self.runtime_killed, self.serve_restarted, self.serve_killed, self.unit_restarted, self.delete,
+            self.limits_in_force, self.isolation, self.memory, self.pids, self.cpu, self.neighbour,
+            self.sleeps_and_wakes, self.freezes_and_thaws, self.clock_steps, *self.attacks(),
+            self.gateway_killed, self.runtime_killed, self.serve_restarted, self.serve_killed, self.unit_restarted, self.delete,
             self.purge,
         ]
 
