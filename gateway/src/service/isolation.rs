@@ -3,6 +3,7 @@
 use super::{life, runtime_error};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
+use crate::limits;
 use crate::registry::{Obstacle, Sandbox, State};
 use crate::runtime_client::CallError;
 use bulkhead_protocol::isolation::Isolation;
@@ -10,21 +11,29 @@ use bulkhead_protocol::runtime::RefusalKind;
 use hyper::StatusCode;
 
 pub(crate) async fn inspect(app: &App, sandbox: &Sandbox) -> ApiResult<Isolation> {
-    match life::settled(sandbox).await? {
-        State::Running(_) | State::Frozen(_) => {}
-        State::Asleep { .. } => {
-            return Err(ApiError::new(StatusCode::CONFLICT, "the sandbox is asleep: nothing runs in it"));
-        }
-        State::Failed { .. } => return Err(Obstacle::Failed.into()),
-        State::Killed { .. } => return Err(Obstacle::Killed.into()),
-        // Deleting; the others are not settled.
-        _ => return Err(Obstacle::Deleting.into()),
-    }
+    running(life::settled(sandbox).await?)?;
     match app.runtime.inspect(sandbox.facts.id.clone()).await {
-        // It died, and the news of that is still on its way.
-        Err(CallError::Refused { kind: RefusalKind::NotRunning, .. }) => Err(Obstacle::Killed.into()),
-        // It is being deleted.
-        Err(CallError::Refused { kind: RefusalKind::Unknown, .. }) => Err(ApiError::no_sandbox()),
+        // It died, was put to sleep or is being deleted, and the news of that is still on its way.
+        Err(CallError::Refused { kind: RefusalKind::NotRunning | RefusalKind::Unknown, .. }) => {
+            let over = sandbox.until(|state| state.run().is_none());
+            // Where none comes it is dead all the same: the runtime has said so.
+            drop(tokio::time::timeout(limits::DEATH_NOTICE, over).await);
+            Err(running(sandbox.state()).err().unwrap_or_else(|| Obstacle::Killed.into()))
+        }
         outcome => outcome.map_err(runtime_error),
+    }
+}
+
+/// Refuses what does not run.
+fn running(state: State) -> ApiResult<()> {
+    match state {
+        State::Running(_) | State::Frozen(_) => Ok(()),
+        State::Asleep { .. } | State::Sleeping { .. } => {
+            Err(ApiError::new(StatusCode::CONFLICT, "the sandbox is asleep: nothing runs in it"))
+        }
+        State::Failed { .. } => Err(Obstacle::Failed.into()),
+        State::Killed { .. } => Err(Obstacle::Killed.into()),
+        // Deleting; the others are not settled.
+        _ => Err(Obstacle::Deleting.into()),
     }
 }
