@@ -19,7 +19,7 @@ use patient::Patient;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -157,7 +157,11 @@ pub(crate) async fn serve(
 ) {
     let service = service_fn(move |request| {
         let handler = handler.clone();
-        async move { Ok::<_, Infallible>(handler.handle(request).await) }
+        // On the heap while it lasts: a connection has room for the future of its request, and that of the largest
+        // handler has many KiB.
+        let answer: Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>> =
+            Box::pin(async move { Ok(handler.handle(request).await) });
+        answer
     });
     let mut builder = http1::Builder::new();
     builder

@@ -146,7 +146,7 @@ const PERSONALITY: Rule = Rule::ByArguments(
 /// Every row. A number stands in one row only.
 pub const ROWS: &[Row] = &[
     all(ALLOW, FILES, "files and directories: the mounts and the owner of the files decide"),
-    all(ALLOW, MEMORY, "memory, charged to the cgroup; mincore answers for own files only since 5.2"),
+    all(ALLOW, MEMORY, "memory, charged to the cgroup"),
     all(ALLOW, PROCESSES, "processes, within the pids limit and the pid namespace"),
     Row {
         numbers: &[c::SYS_execve, c::SYS_execveat],
@@ -274,6 +274,11 @@ pub const ROWS: &[Row] = &[
         "steering memory nodes under a neighbour",
     ),
     all(EPERM, &[451], "cachestat: tells what a neighbour read from shared files"),
+    all(
+        EPERM,
+        &[c::SYS_mincore],
+        "mincore: the same; the kernel asks who owns a file, and root inside owns the shared ones in its overlay",
+    ),
     all(EPERM, &[c::SYS_vmsplice], "gives pages away without copying"),
     all(ENOSYS, &[447], "memfd_secret: memory that cannot be reclaimed"),
     all(

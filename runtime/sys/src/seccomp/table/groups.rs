@@ -107,7 +107,6 @@ pub(super) const MEMORY: &[i64] = &[
     c::SYS_brk,
     c::SYS_mremap,
     c::SYS_msync,
-    c::SYS_mincore,
     c::SYS_mlock,
     c::SYS_munlock,
     c::SYS_mlockall,
