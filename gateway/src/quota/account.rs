@@ -132,12 +132,16 @@ impl Account {
     /// Counts a sandbox that exists, whatever the ceilings say: at a start. It counts as working.
     pub(crate) fn adopt_sandbox(self: &Arc<Self>, share: Share) -> SandboxHold {
         let mut state = self.lock();
-        let used = &mut state.used;
-        used.sandboxes = used.sandboxes.saturating_add(1);
+        state.used.sandboxes = state.used.sandboxes.saturating_add(1);
+        drop(state);
+        self.adopt_share(share);
+        SandboxHold::new(Arc::clone(self), share, Load::Working)
+    }
+
+    pub(super) fn adopt_share(&self, share: Share) {
+        let used = &mut self.lock().used;
         used.cpu_millis = used.cpu_millis.saturating_add(share.cpu_millis);
         used.memory_bytes = used.memory_bytes.saturating_add(share.memory_bytes);
-        drop(state);
-        SandboxHold::new(Arc::clone(self), share, Load::Working)
     }
 
     pub(super) fn take_share(&self, share: Share) -> Result<(), Over> {

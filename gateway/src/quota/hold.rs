@@ -65,6 +65,15 @@ impl SandboxHold {
         Ok(())
     }
 
+    /// The sandbox has its share, whatever the ceilings say: it runs already. Done twice it counts once.
+    pub(crate) fn adopt(&self) {
+        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        if *load == Load::Resting {
+            self.account.adopt_share(self.share);
+            *load = Load::Working;
+        }
+    }
+
     /// The sandbox keeps its place and nothing else: it sleeps or is dead. Done twice it counts once.
     pub(crate) fn rest(&self) {
         let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);

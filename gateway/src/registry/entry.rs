@@ -97,8 +97,12 @@ impl Sandbox {
             let before = standing.version;
             outcome = Some(change(standing));
             // Within the lock: nobody can wake it in between.
-            if standing.state.is_at_rest() {
-                self.hold.rest();
+            match standing.state {
+                // It keeps what it has until it is gone.
+                State::Deleting => {}
+                state if state.is_at_rest() => self.hold.rest(),
+                // Also one that nobody woke here: the runtime says that it runs.
+                _ => self.hold.adopt(),
             }
             standing.version != before
         });

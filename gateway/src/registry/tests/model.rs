@@ -2,6 +2,8 @@
 //! with news that come late, early or twice.
 
 use super::super::machine::*;
+use super::{Sandbox, facts};
+use crate::quota::{Accounts, Quota};
 use proptest::prelude::*;
 
 /// A state without what it holds.
@@ -176,6 +178,24 @@ proptest! {
             prop_assert_eq!(word, model.word, "{:?} after {:?}", state, event);
             prop_assert!(launch.is_none_or(|launch| launch == model.launch));
         }
+    }
+
+    /// What runs has its share, however it came to run; what rests has none; what goes keeps what it had.
+    #[test]
+    fn a_share_is_taken_while_something_runs(events in prop::collection::vec(event(), 0..80)) {
+        let facts = facts("o");
+        let share = facts.settings.share();
+        let account = Accounts::default().of("o");
+        account.set(Quota { cpu_millis: Some(share.cpu_millis), ..Quota::UNLIMITED });
+        let sandbox = Sandbox::new(facts, State::NEW, account.take_sandbox(share).unwrap());
+        let mut taken = true;
+        for event in events {
+            let state = sandbox.apply(event).unwrap_or_else(|_| sandbox.state());
+            taken = if state == State::Deleting { taken } else { !state.is_at_rest() };
+            prop_assert_eq!(account.take_sandbox(share).is_err(), taken, "{:?} after {:?}", state, event);
+        }
+        sandbox.release();
+        prop_assert!(account.take_sandbox(share).is_ok());
     }
 
     /// From anywhere, whoever wants a sandbox somewhere gets there or is told why not, in a few steps.
