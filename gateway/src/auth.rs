@@ -74,12 +74,15 @@ pub(crate) struct Order {
 pub(crate) struct Keys {
     pepper: Pepper,
     entries: RwLock<HashMap<String, Entry>>,
+    /// Held while a key is changed in the store and here, so that both see changes in one order.
+    pub(crate) changes: tokio::sync::Mutex<()>,
 }
 
 impl Keys {
     pub(crate) fn new(pepper: Vec<u8>, rows: Vec<KeyRow>) -> Self {
         let entries = rows.into_iter().map(|row| (row.id.clone(), Entry::new(row))).collect();
-        Self { pepper: Pepper::from(pepper), entries: RwLock::new(entries) }
+        let changes = tokio::sync::Mutex::default();
+        Self { pepper: Pepper::from(pepper), entries: RwLock::new(entries), changes }
     }
 
     /// A new key of `owner`: its row, and the key itself, which exists nowhere else.
@@ -113,22 +116,23 @@ impl Keys {
         self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a row as the store has it; who goes on for a key that has ended is told.
+    /// Takes a key that is new.
     pub(crate) fn admit(&self, row: KeyRow) {
+        self.write().insert(row.id.clone(), Entry::new(row));
+    }
+
+    /// Takes the row of a known key as the store has it; who goes on for a key that has ended is told. One that was
+    /// forgotten stays forgotten, one that was revoked stays revoked.
+    pub(crate) fn renew(&self, row: KeyRow) {
         let mut entries = self.write();
-        match entries.get_mut(&row.id) {
-            Some(entry) => {
-                let good = row.is_active && row.revoked_us.is_none();
-                let used_us = entry.row.used_us;
-                entry.row = KeyRow { used_us, ..row };
-                if good {
-                    // Who was told to end goes on to end.
-                    entry.validity = watch::Sender::new(Validity::Good);
-                } else {
-                    entry.validity.send_replace(Validity::Over);
-                }
-            }
-            None => drop(entries.insert(row.id.clone(), Entry::new(row))),
+        let Some(entry) = entries.get_mut(&row.id) else { return };
+        let (used_us, revoked_us) = (entry.row.used_us, entry.row.revoked_us.or(row.revoked_us));
+        entry.row = KeyRow { used_us, revoked_us, ..row };
+        if !entry.row.is_active || revoked_us.is_some() {
+            entry.validity.send_replace(Validity::Over);
+        } else if *entry.validity.borrow() == Validity::Over {
+            // Who was told to end goes on to end.
+            entry.validity = watch::Sender::new(Validity::Good);
         }
     }
 
@@ -147,9 +151,9 @@ impl Keys {
         rows
     }
 
-    /// Whether the organisation has this key.
-    pub(crate) fn belongs(&self, org: &str, id: &str) -> bool {
-        self.read().get(id).is_some_and(|entry| entry.row.org == org)
+    /// What a key of the organisation may do; `None` where it has no such key.
+    pub(crate) fn scopes(&self, org: &str, id: &str) -> Option<Scopes> {
+        self.read().get(id).filter(|entry| entry.row.org == org).map(|entry| entry.row.scopes)
     }
 
     fn hash(&self, key: &[u8]) -> [u8; 32] {
@@ -246,11 +250,15 @@ mod tests {
         keys.admit(row.clone());
         assert!(ask(&keys, &[&plain]).is_err());
         row.expires_us = None;
-        keys.admit(row.clone());
+        keys.renew(row.clone());
         assert!(ask(&keys, &[&plain]).is_ok());
-        row.revoked_us = Some(1);
-        keys.admit(row);
+        keys.renew(KeyRow { revoked_us: Some(1), ..row.clone() });
         assert!(ask(&keys, &[&plain]).is_err());
+        keys.renew(row.clone());
+        assert!(ask(&keys, &[&plain]).is_err(), "revoked is for good");
+        keys.forget(&row.id);
+        keys.renew(row);
+        assert!(ask(&keys, &[&plain]).is_err(), "forgotten is for good");
         assert!(!format!("{keys:?}").contains(&plain));
     }
 
@@ -262,10 +270,12 @@ mod tests {
         };
         let (before, deleted) = (ask(&keys, &[&plain]).unwrap(), ask(&keys, &[&plain]).unwrap());
         assert!(!ends(before.clone()).await);
+        keys.renew(row.clone());
+        assert!(!ends(before.clone()).await, "what is on and switched on goes on");
         row.is_active = false;
-        keys.admit(row.clone());
+        keys.renew(row.clone());
         row.is_active = true;
-        keys.admit(row.clone());
+        keys.renew(row.clone());
         assert!(ends(before).await, "it was over in between");
         assert!(ends(deleted).await);
         let again = ask(&keys, &[&plain]).unwrap();

@@ -11,7 +11,7 @@ use crate::limits::{KEY_SECONDS, MAX_ADMIN_NAME, MAX_COUNT};
 use crate::quota::Quota;
 use crate::reply::{self, Reply};
 use crate::server::Handler;
-use crate::service::leaks;
+use crate::service::{keys, leaks};
 use crate::store::{Owner, StoreError, now_us};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -119,16 +119,15 @@ impl Admin {
                 .map(|time| now_us() + time),
         };
         let (row, plain) = self.app.keys.mint(&owner, order)?;
-        self.app.store.insert_key(row.clone()).await.map_err(explain)?;
         let key = NewKey { id: row.id.clone(), key: plain.expose_secret().to_owned() };
-        self.app.keys.admit(row);
+        keys::insert(&self.app, row).await.map_err(explain)?;
         self.done("key create", &key.id);
         Ok(reply::json(StatusCode::OK, &key))
     }
 
     async fn list_keys(&self) -> ApiResult<Reply> {
         let rows = self.app.store.keys().await?;
-        let keys = rows.into_iter().map(|row| KeyInfo {
+        let rows = rows.into_iter().map(|row| KeyInfo {
             id: row.id,
             org: row.org,
             name: row.name,
@@ -138,12 +137,11 @@ impl Admin {
             revoked_at: row.revoked_us.map(instant),
             is_active: row.is_active,
         });
-        Ok(reply::json(StatusCode::OK, &Keys { keys: keys.collect() }))
+        Ok(reply::json(StatusCode::OK, &Keys { keys: rows.collect() }))
     }
 
     async fn revoke_key(&self, id: &str) -> ApiResult<Reply> {
-        let row = self.app.store.revoke_key(id.to_owned()).await.map_err(explain)?;
-        self.app.keys.admit(row);
+        keys::revoke(&self.app, id.to_owned()).await.map_err(explain)?;
         self.done("key revoke", id);
         Ok(reply::json(StatusCode::OK, &Done {}))
     }

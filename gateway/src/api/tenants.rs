@@ -81,8 +81,8 @@ pub(crate) struct NewKeyShown<'a> {
 #[expect(dead_code, reason = "only its schema is used")]
 #[schema(rename_all = "camelCase")]
 pub(crate) struct ActivateRequest {
-    /// By default true.
-    is_active: Option<bool>,
+    /// Whether the key can be used from now on.
+    is_active: bool,
 }
 
 /// A success with `data: null`.

@@ -70,6 +70,14 @@ impl Fields {
         }
     }
 
+    /// One that has no usual value.
+    pub(crate) fn needed_switch(&mut self, name: &str) -> ApiResult<Switch> {
+        if self.members.get(name).is_none_or(Value::is_null) {
+            return Err(self.refuse(name, "is required"));
+        }
+        self.switch(name, Switch::Off)
+    }
+
     pub(crate) fn whole(&mut self, name: &str, bounds: &RangeInclusive<u64>) -> ApiResult<Option<u64>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_u64().filter(|number| bounds.contains(number)) {

@@ -67,7 +67,11 @@ fn a_key_is_made_shown_switched_and_deleted() {
     world.stop(Signal::SIGKILL);
     world.start();
     assert_eq!(second.get("/api/sandboxes").status, 401, "it is remembered");
-    assert_eq!(activate(json!({})).status, 200);
+    assert_eq!(activate(json!({})).error(), "isActive: is required");
+    assert_eq!(activate(json!({"isActive": null})).status, 400);
+    let empty = client.send("POST", &format!("{path}/activate"), b"");
+    assert_eq!((empty.status, second.get("/api/sandboxes").status), (400, 401));
+    assert_eq!(activate(json!({"isActive": true})).status, 200);
     assert_eq!(second.get("/api/sandboxes").status, 200);
     assert_eq!(activate(json!({"isActive": "yes"})).error(), "isActive: must be true or false");
     let touched = client.send("PATCH", &format!("{path}/touch"), b"");
@@ -126,6 +130,13 @@ fn a_key_does_what_its_scopes_say_and_gives_no_more() {
     assert_eq!(give(json!(["admin"])).error(), "scopes: only the host's operator gives admin");
     assert_eq!(give(json!(null)).json["scopes"], json!(["exec", "keys"]));
     assert_eq!(keys.get("/api/admin/leaks").error(), "this key lacks the scope admin");
+    let listed = world.client().get("/api/orgs/apikeys").json;
+    let first = listed.as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+    let switch = |on: Value| {
+        keys.post(&format!("/api/orgs/apikeys/{first}/activate"), &json!({"isActive": on})).status
+    };
+    assert_eq!(keys.delete(&format!("/api/orgs/apikeys/{first}")).status, 403);
+    assert_eq!((switch(json!(true)), world.client().get("/api/sandboxes").status), (403, 200));
     let short = keys.post("/api/orgs/apikeys", &json!({"keyName": "z", "expiresInSeconds": 60})).json;
     assert_eq!(short["expiresIn"], "60 seconds");
     let short = key_of(&world, &short);

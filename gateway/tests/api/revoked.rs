@@ -76,6 +76,10 @@ fn a_key_that_is_switched_off_revoked_or_expires_ends_too() {
     let (mut revoked, revoked_id) = made(json!({}));
     let (mut expires, _) = made(json!({"expiresInSeconds": 2}));
     std::thread::sleep(Duration::from_millis(300));
+    let body = json!({"isActive": true});
+    assert_eq!(keeper.post(&format!("/api/orgs/apikeys/{off_id}/activate"), &body).status, 200);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!ended(&mut off), "it was on already");
     let body = json!({"isActive": false});
     assert_eq!(keeper.post(&format!("/api/orgs/apikeys/{off_id}/activate"), &body).status, 200);
     admin::revoke_key(&run_dir, &revoked_id).unwrap();

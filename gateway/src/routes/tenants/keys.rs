@@ -9,7 +9,8 @@ use crate::input::{self, Fields, Switch};
 use crate::limits;
 use crate::reply::{self, Reply};
 use crate::routes::Call;
-use crate::store::{KeyRow, Owner, StoreError, now_us};
+use crate::service::keys as service;
+use crate::store::{Owner, StoreError, now_us};
 use hyper::StatusCode;
 use secrecy::ExposeSecret;
 
@@ -52,7 +53,7 @@ pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
     let (order, expires_in) = order(Fields::of_body(&body)?, &principal, now_us())?;
     let owner = Owner::new(principal.org, String::new(), principal.user);
     let (row, plain) = app.keys.mint(&owner, order)?;
-    app.store.insert_key(row.clone()).await.map_err(explain)?;
+    service::insert(&app, row.clone()).await.map_err(explain)?;
     let shown = NewKeyShown {
         plain_key: plain.expose_secret(),
         key_id: &row.id,
@@ -63,8 +64,7 @@ pub(crate) async fn create(call: Call) -> ApiResult<Reply> {
         scopes: row.scopes.words(),
     };
     let mut answer = reply::json(StatusCode::OK, &shown);
-    answer.extensions_mut().insert(audit::Object(row.id.clone()));
-    app.keys.admit(row);
+    answer.extensions_mut().insert(audit::Object(row.id));
     Ok(answer)
 }
 
@@ -119,9 +119,9 @@ fn forbidden(text: &'static str) -> ApiError {
     responses((status = 200, body = Done), refusals::Admitted, refusals::Owned)
 )]
 pub(crate) async fn delete(call: &Call, id: &str) -> ApiResult<Reply> {
-    let org = owned(call, id)?;
-    call.app.store.delete_key(org, id.to_owned()).await.map_err(explain)?;
-    call.app.keys.forget(id);
+    may_give(&call.principal, owned(call, id)?)?;
+    let org = call.principal.org.clone();
+    service::delete(&call.app, org, id.to_owned()).await.map_err(explain)?;
     Ok(reply::json(StatusCode::OK, &Done { status: "success", message: "key deleted" }))
 }
 
@@ -133,15 +133,16 @@ pub(crate) async fn delete(call: &Call, id: &str) -> ApiResult<Reply> {
     responses((status = 200, body = Done), refusals::Admitted, refusals::Owned, refusals::Bodied, refusals::Living)
 )]
 pub(crate) async fn activate(call: Call, id: &str) -> ApiResult<Reply> {
-    let org = owned(&call, id)?;
-    let Call { app, body, .. } = call;
-    let mut fields = Fields::of_body(&input::read(body, &app.bodies).await?)?;
-    let active = fields.switch("isActive", Switch::On)?;
-    let row: KeyRow = app.store.activate_key(org, id.to_owned(), active).await.map_err(explain)?;
+    let scopes = owned(&call, id)?;
+    let Call { app, principal, body, .. } = call;
+    let active = Fields::of_body(&input::read(body, &app.bodies).await?)?.needed_switch("isActive")?;
+    if active == Switch::On {
+        may_give(&principal, scopes)?;
+    }
+    let row = service::switch(&app, principal.org, id.to_owned(), active).await.map_err(explain)?;
     if row.revoked_us.is_some() {
         return Err(ApiError::new(StatusCode::CONFLICT, "the key was revoked for good"));
     }
-    app.keys.admit(row);
     let message = match active {
         Switch::On => "key activated",
         Switch::Off => "key deactivated",
@@ -156,15 +157,23 @@ pub(crate) async fn activate(call: Call, id: &str) -> ApiResult<Reply> {
     responses((status = 200, body = Nothing), refusals::Admitted, refusals::Owned)
 )]
 pub(crate) async fn touch(call: &Call, id: &str) -> ApiResult<Reply> {
-    let _org = owned(call, id)?;
+    let _scopes = owned(call, id)?;
     let now = now_us();
     call.app.keys.touch(id, now);
     call.app.store.note_uses(vec![(id.to_owned(), now)]).await?;
     Ok(reply::json(StatusCode::OK, &Nothing { status: "success", message: "key touched", data: () }))
 }
 
-/// The caller's organisation, if the key is one of its.
-fn owned(call: &Call, id: &str) -> ApiResult<String> {
-    let org = &call.principal.org;
-    if call.app.keys.belongs(org, id) { Ok(org.clone()) } else { Err(not_found()) }
+/// What the key may do, if it is one of the caller's organisation.
+fn owned(call: &Call, id: &str) -> ApiResult<Scopes> {
+    call.app.keys.scopes(&call.principal.org, id).ok_or_else(not_found)
+}
+
+/// Refuses who switches on or deletes a key that may do more than the one in their hand.
+fn may_give(giver: &Principal, scopes: Scopes) -> ApiResult<()> {
+    if scopes.within(giver.scopes) {
+        Ok(())
+    } else {
+        Err(forbidden("this key lacks scopes that the other has"))
+    }
 }

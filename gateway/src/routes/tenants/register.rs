@@ -11,11 +11,12 @@ use crate::input::{self, Fields, RequestBody};
 use crate::limits;
 use crate::reply::{self, Reply};
 use crate::routes::Miss;
+use crate::service::keys;
 use crate::store::Owner;
 use hyper::StatusCode;
 use secrecy::ExposeSecret;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 /// What the first key of somebody who registered is for.
@@ -46,7 +47,7 @@ impl Desk {
     request_body = RegisterRequest,
     responses((status = 201, body = Envelope<Registered>), refusals::Public, refusals::Bodied)
 )]
-pub(crate) async fn register(app: &App, body: RequestBody) -> ApiResult<Reply> {
+pub(crate) async fn register(app: &Arc<App>, body: RequestBody) -> ApiResult<Reply> {
     if app.registration == Registration::Off {
         return Err(Miss::Path.into());
     }
@@ -62,7 +63,6 @@ pub(crate) async fn register(app: &App, body: RequestBody) -> ApiResult<Reply> {
     (owner.user_name, owner.email) = (name, Some(email));
     let order = Order { name: KEY_NAME.to_owned(), scopes: Scopes::STAR, expires_us: None };
     let (row, plain) = app.keys.mint(&owner, order)?;
-    app.store.create_owner(owner.clone(), Some(row.clone())).await?;
     let key = KeyGiven {
         plain_key: plain.expose_secret().to_owned(),
         key_id: row.id.clone(),
@@ -71,7 +71,7 @@ pub(crate) async fn register(app: &App, body: RequestBody) -> ApiResult<Reply> {
         created_at: instant(row.created_us),
         expires_in: "never".to_owned(),
     };
-    app.keys.admit(row);
+    keys::insert_owner(app, owner.clone(), row).await?;
     let user = PersonShown { id: owner.user, name: owner.user_name, email: owner.email };
     let org = OrgShown { id: owner.org, name: owner.org_name };
     let data = Registered { user, org, api_key: key };
