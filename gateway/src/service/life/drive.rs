@@ -75,9 +75,10 @@ async fn wake(app: &App, sandbox: &Sandbox, birth: Birth, from: Rest) -> ApiResu
         // A wake of a gateway that was killed may have come to life after we read the runtime's list.
         app.runtime.stop(id.clone()).await.map_err(runtime_error)?;
         let disk = match from {
-            Rest::Asleep => Disk::Kept,
+            // Where its disk is lost the launch fails: an empty one would be passed off as the tenant's.
+            Rest::Asleep | Rest::Killed => Disk::Kept,
             // A first launch that failed left none.
-            Rest::Killed | Rest::Failed => {
+            Rest::Failed => {
                 let disks = app.runtime.disks().await.map_err(runtime_error)?;
                 if disks.contains(id) { Disk::Kept } else { Disk::New }
             }
