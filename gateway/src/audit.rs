@@ -68,7 +68,12 @@ impl Audit {
 
     /// Notes a key that was not accepted; of a flood only the beginning, and how many were left out.
     pub(crate) fn refused(&self, metrics: &Metrics, record: Record<'_>) {
-        if let Some(held_back) = FAILURES.permit() {
+        self.limited(metrics, &FAILURES, record);
+    }
+
+    /// Notes a refusal of a kind that may come as a flood, as [`Self::refused`] does.
+    pub(crate) fn limited(&self, metrics: &Metrics, kind: &Limiter, record: Record<'_>) {
+        if let Some(held_back) = kind.permit() {
             self.note(metrics, Record { held_back, ..record });
         }
     }

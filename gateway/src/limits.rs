@@ -52,6 +52,8 @@ pub(crate) const ORG_BYTES: u64 = 1 << 30;
 pub(crate) const ORG_REQUESTS: u64 = 2000;
 /// Connections of one organisation, whatever its quota: one alone cannot hold all places.
 pub(crate) const ORG_CONNECTIONS: u64 = MAX_CONNECTIONS as u64 / 4 * 3;
+/// A connection on which nobody has shown a good key ends so long after it began: it counts for no organisation.
+pub(crate) const UNCLAIMED: Duration = Duration::from_secs(60);
 /// So many seconds' worth of requests may come at once.
 pub(crate) const REQUEST_BURST: Duration = Duration::from_secs(2);
 /// So many seconds' worth of bytes may go out at once.

@@ -52,7 +52,8 @@ pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Reques
         _ => None,
     };
     let method = method(request.method());
-    let peer = request.extensions().get::<Place>().map(Place::peer);
+    let place = request.extensions().get::<Place>().cloned();
+    let peer = place.as_ref().map(Place::peer);
     let mut trace = Trace { id: &id, method, template, object: object(&path), peer, principal: None };
     let outcome = match (shape(&request), matched.endpoint) {
         (Err(error), _) => Err(error),
@@ -63,6 +64,12 @@ pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Reques
         note(&error, &id, template);
         refused(&error)
     });
+    let owned = |place: Place| trace.principal.as_ref().is_some_and(|who| place.claim().is_of(who));
+    let unowned = !place.is_some_and(owned);
+    if unowned && matches!(reply.status(), StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS) {
+        // It would go on without counting for anybody.
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(allow) = allow {
         reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
@@ -167,6 +174,10 @@ fn witness(app: &App, trace: &Trace<'_>, endpoint: Result<Endpoint<'_>, Miss>, r
         ..Record::of(&action)
     };
     match &trace.principal {
+        Some(principal) if status.is_client_error() => {
+            let flood = &app.accounts.of(&principal.org).refusals;
+            app.audit.limited(&app.metrics, flood, audit::by(principal, record));
+        }
         Some(principal) => app.audit.note(&app.metrics, audit::by(principal, record)),
         None if status == StatusCode::UNAUTHORIZED => app.audit.refused(&app.metrics, record),
         None => app.audit.note(&app.metrics, record),

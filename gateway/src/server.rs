@@ -177,6 +177,14 @@ pub(crate) async fn serve(
             tracing::debug!("a connection was cut with its key");
             return;
         }
+        () = claim.unclaimed() => {
+            connection.as_mut().graceful_shutdown();
+            // The request under way may be the one that shows a key.
+            tokio::select! {
+                end = connection => end,
+                () = claim.cut() => return,
+            }
+        }
         () = closed(&mut closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -5,6 +5,7 @@ use super::bucket::Bucket;
 use super::hold::{Held, Kind, Load, SandboxHold, Share};
 use crate::error::ApiError;
 use crate::limits;
+use crate::rate::Limiter;
 use bulkhead_protocol::limits::MIB;
 use hyper::StatusCode;
 use std::collections::HashMap;
@@ -48,6 +49,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Account {
     state: Mutex<State>,
+    /// Its refused requests in the audit log: a flood of them is cut, so that it drives nobody's lines out.
+    pub(crate) refusals: Limiter,
 }
 
 /// Adds to a counter unless that exceeds its ceiling.
@@ -74,7 +77,8 @@ impl Account {
     fn new(quota: Quota) -> Self {
         let now = Instant::now();
         let (requests, bytes) = (Bucket::new(now), Bucket::new(now));
-        Self { state: Mutex::new(State { quota, used: Used::default(), requests, bytes }) }
+        let state = Mutex::new(State { quota, used: Used::default(), requests, bytes });
+        Self { state, refusals: Limiter::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,7 @@
 //! organisation, pays for its bytes, and is cut when the key ends; one place for streams, waits and WebSockets alike.
 
 use crate::auth::Principal;
+use crate::limits;
 use crate::quota::{Account, Held};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,14 @@ impl Claim {
         self.0.borrow().as_ref().map_or(Duration::ZERO, |owner| owner.account.debt())
     }
 
+    /// Waits until the connection has had its time without a key; for ever where a key was shown before.
+    pub(super) async fn unclaimed(&self) {
+        tokio::time::sleep(limits::UNCLAIMED).await;
+        if self.0.borrow().is_some() {
+            std::future::pending().await
+        }
+    }
+
     /// Waits until the key for which the connection works has ended.
     pub(crate) async fn cut(&self) {
         let mut owners = self.0.subscribe();
@@ -64,5 +73,18 @@ impl Claim {
                 _ = owners.changed() => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{Instant, timeout};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_shows_no_key_has_so_long() {
+        let start = Instant::now();
+        assert!(timeout(2 * limits::UNCLAIMED, Claim::nobody().unclaimed()).await.is_ok());
+        assert!(start.elapsed() >= limits::UNCLAIMED);
     }
 }

@@ -118,3 +118,19 @@ fn malformed_http_is_refused() {
         assert_eq!(answer.status, status, "{}", &bytes[..60.min(bytes.len())]);
     }
 }
+
+#[test]
+fn a_connection_ends_with_a_key_that_is_refused() {
+    let world = World::new();
+    let stranger = world.stranger();
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n");
+    // Without a key one may ask twice; then the refusal ends it, though the client would go on.
+    let asked = [ask("/api/version"), ask("/api/version"), ask("/api/sandboxes")].concat();
+    let mut stream = stranger.connect();
+    std::io::Write::write_all(&mut stream, asked.as_bytes()).unwrap();
+    let (start, mut answers) = (std::time::Instant::now(), String::new());
+    std::io::Read::read_to_string(&mut stream, &mut answers).unwrap();
+    assert!(start.elapsed().as_secs() < 5, "it was idle until its time was over");
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2);
+    assert!(answers.contains("HTTP/1.1 401") && answers.contains("connection: close"), "{answers}");
+}

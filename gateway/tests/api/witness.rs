@@ -66,6 +66,18 @@ fn a_line_cannot_be_forged_and_a_flood_is_counted() {
 }
 
 #[test]
+fn a_flood_of_refusals_of_one_organisation_is_cut_and_nobody_elses_lines_are() {
+    let world = World::new();
+    let (flood, other) = (tenant(&world, "flood", &[]), tenant(&world, "other", &[]));
+    let path = format!("/api/sandboxes/{}", "a".repeat(30));
+    (0..200).for_each(|_| assert_eq!(flood.delete(&path).status, 404));
+    assert_eq!(other.delete(&format!("/api/sandboxes/{}", "b".repeat(30))).status, 404);
+    eventually("the other's line", || lines(&world).iter().any(|line| line["object"] == "b".repeat(30)));
+    let found = lines(&world).iter().filter(|line| line["object"] == "a".repeat(30)).count();
+    assert!((1..=62).contains(&found), "{found}");
+}
+
+#[test]
 fn what_nobody_claims_is_listed() {
     let world = World::new();
     let client = world.client();
