@@ -11,7 +11,7 @@
 //!
 //!  Died:   Running, Freezing, Frozen, Thawing ─▶ Killed; remembered while Creating and Waking
 //!  Seen:   what the runtime says of a launch, where no transition is under way
-//!  Delete: from every state in which no transition is under way ─▶ Deleting (then the entry is dropped)
+//!  Delete: from Sleeping, and from every state in which no transition is under way ─▶ Deleting (then the entry is dropped)
 //! ```
 //!
 //! Whoever wins the event into a state in `-ing` drives it out of there; everybody else waits. Every launch has a number,
@@ -201,7 +201,9 @@ impl State {
     pub(crate) fn after(self, event: Event) -> Result<Self, Refusal> {
         match (self, event) {
             (Self::Deleting, _) => Err(Refusal::Deleting),
-            (_, Event::Delete) if self.is_busy() => Err(Refusal::Busy),
+            (_, Event::Delete) if self.is_busy() && !matches!(self, Self::Sleeping { .. }) => {
+                Err(Refusal::Busy)
+            }
             (_, Event::Delete) => Ok(Self::Deleting),
             (Self::Creating(birth) | Self::Waking { birth, .. }, _) => self.born(birth, event),
             (Self::Sleeping { launch }, Event::Stopped { launch: told }) if told == launch => {

@@ -239,3 +239,14 @@ fn a_closing_gateway_takes_nobody_new_and_does_not_wait_for_ever() {
     world.start();
     assert_eq!(world.run(&id, "x").status, 200);
 }
+
+#[test]
+fn a_sleep_that_never_finishes_does_not_hold_up_a_delete() {
+    let world = World::new();
+    let id = world.sandbox("code");
+    let path = format!("/api/sandboxes/{id}");
+    world.runtime.refuse(Some("stop"));
+    assert_eq!(world.client().post(&format!("{path}/stop"), &json!({})).status, 500);
+    assert_eq!(world.client().delete(&path).status, 200);
+    assert!(world.runtime.ids().is_empty());
+}

@@ -58,7 +58,7 @@ impl Model {
                 Motion::Moving => Running,
                 Motion::Still => Frozen,
             },
-            (Running | Asleep | Frozen | Killed | Failed, Event::Delete) => Deleting,
+            (Running | Sleeping | Asleep | Frozen | Killed | Failed, Event::Delete) => Deleting,
             _ => return None,
         })
     }
@@ -169,7 +169,8 @@ proptest! {
                 Err(refusal) => {
                     let deleting = before == State::Deleting;
                     prop_assert_eq!(refusal == Refusal::Deleting, deleting);
-                    let busy = event == Event::Delete && before.is_busy();
+                    let sleeping = matches!(before, State::Sleeping { .. });
+                    let busy = event == Event::Delete && before.is_busy() && !sleeping;
                     prop_assert_eq!(refusal == Refusal::Busy, busy);
                 }
             }

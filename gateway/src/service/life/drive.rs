@@ -57,12 +57,15 @@ async fn stop(app: &App, sandbox: &Sandbox, launch: u32) -> ApiResult<()> {
     Ok(())
 }
 
-/// Tries until it succeeds. Also for what an earlier gateway left half asleep.
+/// Tries until it succeeds, or somebody deletes it. Also for what an earlier gateway left half asleep.
 pub(crate) async fn insist_on_sleep(app: Arc<App>, sandbox: Arc<Sandbox>, launch: u32) {
     let mut pause = limits::DESTROY_FIRST;
     while let Err(error) = stop(&app, &sandbox, launch).await {
         tracing::warn!(sandbox = %sandbox.facts.id, error = error.chain(), "a sandbox is not asleep yet");
         tokio::time::sleep(pause).await;
+        if sandbox.state() != (State::Sleeping { launch }) {
+            return;
+        }
         pause = (pause * 2).min(limits::DESTROY_MOST);
     }
 }
