@@ -74,6 +74,8 @@ pub(crate) const ANSWER_AGE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const ANSWER_BYTES: usize = 64 << 10;
 /// Such answers of one organisation; the oldest give way.
 pub(crate) const ANSWERS: usize = 10_000;
+/// An organisation's answers are counted in the store after each so many new ones: that costs a millisecond.
+pub(crate) const ANSWER_TRIM: usize = 100;
 /// Between two looks for such answers that are too old.
 pub(crate) const ANSWER_SWEEP: Duration = Duration::from_secs(600);
 

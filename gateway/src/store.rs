@@ -14,6 +14,7 @@ mod settings;
 mod spares;
 
 pub(crate) use answers::Kept;
+use answers::Trims;
 pub(crate) use claims::{Claim, Claimed};
 pub(crate) use keys::KeyRow;
 pub(crate) use orgs::{Owner, UserRow};
@@ -23,6 +24,7 @@ use crate::error::chain;
 use crate::limits;
 use rusqlite::Connection;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use tokio::sync::oneshot;
 
@@ -95,6 +97,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub(crate) struct Store {
     // Unbounded, but each entry belongs to a request or to a sandbox, and both are counted.
     jobs: mpsc::Sender<Job>,
+    trims: Arc<Trims>,
 }
 
 impl Store {
@@ -115,7 +118,7 @@ impl Store {
             .name("store".to_owned())
             .spawn(move || write(&mut connection, &queue))
             .map_err(StoreError::Thread)?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, trims: Arc::default() })
     }
 
     async fn run<T: Send + 'static>(

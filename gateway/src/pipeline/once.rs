@@ -177,8 +177,9 @@ fn kept(outcome: &ApiResult<Reply>, digest: [u8; 32], memory: Memory) -> Option<
         }
     };
     let status = reply.status();
-    let passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-    if status.is_server_error() || passing {
+    // What was refused did nothing and may be done again, but for a conflict: that can come when half is done.
+    let refused = status.is_client_error() && status != StatusCode::CONFLICT;
+    if status.is_server_error() || refused {
         return None;
     }
     let body = match reply.body() {
