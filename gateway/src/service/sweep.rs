@@ -76,9 +76,11 @@ fn look(
 async fn expire(app: &Arc<App>, sandbox: &Sandbox) {
     let id = &sandbox.facts.id;
     tracing::info!(sandbox = %id, "the time of a sandbox is over");
-    app.audit.system(&app.metrics, &sandbox.facts.org, "expire", id.as_str());
-    if let Err(error) = destroy::delete(app, &sandbox.facts.org, id).await {
-        tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox whose time is over is still there");
+    match destroy::delete(app, &sandbox.facts.org, id).await {
+        Ok(()) => app.audit.system(&app.metrics, &sandbox.facts.org, "expire", id.as_str()),
+        Err(error) => {
+            tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox whose time is over is still there");
+        }
     }
 }
 
