@@ -18,10 +18,13 @@ use crate::routes::tenants::{self, Tenants, register};
 use crate::routes::{Call, Endpoint, Miss, Pty, commands, exec, find, pty, sandboxes, session, system};
 use crate::server::Place;
 use access::Access;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 use once::Memory;
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -244,19 +247,36 @@ fn note(error: &ApiError, id: &str, route: &'static str) {
     }
 }
 
-/// Gives every request a name that no other request of any gateway has.
+/// Gives every request a name that no other request of any gateway has, and that does not say how many there were.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    process: String,
+    secret: [u8; 32],
     next: AtomicU64,
 }
 
 impl Numbers {
-    pub(crate) fn new(process: String) -> Self {
-        Self { process, next: AtomicU64::new(1) }
+    /// With random bytes of its own.
+    pub(crate) fn new(secret: [u8; 32]) -> Self {
+        Self { secret, next: AtomicU64::new(1) }
     }
 
     fn next(&self) -> String {
-        format!("{}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+        let hash = Sha256::new().chain_update(self.secret).chain_update(number).finalize();
+        // 120 bits: no two are alike, and 20 characters.
+        URL_SAFE_NO_PAD.encode(&hash[..15])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_requests_differ_and_do_not_count() {
+        let (one, two) = (Numbers::new([1; 32]), Numbers::new([2; 32]));
+        let names = [one.next(), one.next(), two.next(), two.next()];
+        let different: std::collections::HashSet<_> = names.iter().map(|name| &name[..8]).collect();
+        assert_eq!((different.len(), names[0].len()), (4, 20), "{names:?}");
     }
 }

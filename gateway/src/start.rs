@@ -108,7 +108,7 @@ async fn serve(
     let listener = config.listen.listen()?;
     let admin = admin::bind(&config.run_dir.join("gateway"))?;
     let accept_admin = admin::accept(Arc::clone(&app), admin, closing.clone());
-    let numbers = Arc::new(Numbers::new(ids::characters::<10>()?));
+    let numbers = Arc::new(Numbers::new(ids::random()?));
     let api = Api { app: Arc::clone(&app), numbers };
     let accept_api = connections.accept(listener, &app.metrics, api);
     let scraped = Connections::new(closing);
