@@ -24,8 +24,14 @@ pub enum FrameType {
     Gap = 4,
     /// JSON of [`crate::agent::Ended`]: last frame of every execution.
     Ended = 5,
-    /// Bytes typed into a terminal; the only frame that goes to an agent.
+    /// Bytes typed into a terminal, or the content of an upload; goes to the agent.
     Input = 6,
+    /// Nothing; the content of an upload is complete. Goes to the agent.
+    InputEnd = 7,
+    /// JSON of [`crate::files::FileHead`]: first frame of every file operation.
+    Head = 8,
+    /// JSON of [`crate::files::FileDone`]: last frame of every file operation that begins.
+    Done = 9,
 }
 
 impl FrameType {
@@ -38,6 +44,9 @@ impl FrameType {
             4 => Self::Gap,
             5 => Self::Ended,
             6 => Self::Input,
+            7 => Self::InputEnd,
+            8 => Self::Head,
+            9 => Self::Done,
             _ => return None,
         })
     }

@@ -5,6 +5,7 @@
 //! I/O and holds no policy: it says what may be said, with the bounds that both sides check.
 
 pub mod agent;
+pub mod files;
 pub mod frame;
 pub mod id;
 pub mod isolation;
