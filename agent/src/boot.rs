@@ -54,6 +54,7 @@ pub(crate) fn take() -> Result<Boot, BootError> {
     let listener = UnixListener::from(fd::inherited(agent::LISTEN_FD)?);
     let cgroup = fd::inherited(agent::CGROUP_FD)?;
     let oom = fd::inherited(agent::OOM_FD)?;
+    let program = fd::inherited(agent::PROGRAM_FD)?;
     let vitals = vitals::Files {
         total: number(agent::MEMORY_ENV)?,
         usage: fd::inherited(agent::MEMORY_USAGE_FD)?,
@@ -72,6 +73,7 @@ pub(crate) fn take() -> Result<Boot, BootError> {
         rules: Rules {
             open_files: number(agent::OPEN_FILES_ENV)?,
             processors: processors()?,
+            program,
             filter: seccomp::compile_beyond(seccomp::Profile::Command, seccomp::Profile::Agent),
         },
     })

@@ -37,6 +37,7 @@ mod streams;
 mod terminal;
 mod turns;
 mod user;
+mod worker;
 
 pub(crate) use entry::{Cannot, Entry};
 pub(crate) use input::Taken;
@@ -45,6 +46,7 @@ pub(crate) use output::Output;
 pub(crate) use session::attend;
 pub(crate) use spawn::Rules;
 pub(crate) use terminal::is_valid;
+pub(crate) use worker::Worker;
 
 use crate::slots::{Slot, Slots};
 use crate::vitals::Vitals;
@@ -52,6 +54,7 @@ use bulkhead_protocol::agent::{
     ExecutionSpec, HANDLE_COUNTER_BITS, Hold, IdempotencyKey, MAX_EXECUTIONS, StartFailure, StartFailureKind,
     Started,
 };
+use bulkhead_protocol::files::{MAX_FILE_WORKERS, MAX_WATCHES};
 use drive::{Execution, Holder};
 use end::OomCounter;
 use entry::About;
@@ -86,6 +89,10 @@ pub(crate) struct Executions {
     running: Slots,
     leaves: Slots,
     terminal_clients: Slots,
+    workers: Slots,
+    watches: Slots,
+    /// Where the search for a free leaf of a worker begins.
+    worker_counter: Cell<u64>,
     budget: Rc<Budget>,
     scratch: Scratch,
     registry: Rc<Registry>,
@@ -115,6 +122,9 @@ impl Executions {
             running: Slots::new(MAX_EXECUTIONS),
             leaves: Slots::new(MAX_LEAVES),
             terminal_clients: Slots::new(MAX_TERMINAL_CLIENTS),
+            workers: Slots::new(MAX_FILE_WORKERS),
+            watches: Slots::new(MAX_WATCHES),
+            worker_counter: Cell::new(0),
             budget: Rc::default(),
             scratch: Scratch::default(),
             registry: Rc::default(),

@@ -14,6 +14,7 @@ mod execution;
 #[cfg(feature = "fuzzing")]
 pub use execution::fuzzing;
 
+mod files;
 mod gate;
 mod hostname;
 mod inner;
@@ -49,6 +50,12 @@ pub fn serve() -> ExitCode {
 #[must_use]
 pub fn init() -> ExitCode {
     inner::reap_for_ever()
+}
+
+/// Does one file operation for whoever is connected to standard input.
+#[must_use]
+pub fn files() -> ExitCode {
+    files::work()
 }
 
 /// In a sandbox standard error is `/dev/null`, so this is for those who start an agent by hand and for tests.

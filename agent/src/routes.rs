@@ -2,6 +2,7 @@
 //!
 //! Every refusal of an execution is a 422 with a typed reason; no text of an error ever leaves.
 
+mod files;
 mod one;
 
 use crate::body::Body;
@@ -11,15 +12,18 @@ use bulkhead_protocol::agent::{
     AGENT_PROTOCOL, EXECUTIONS_PATH, ExecutionSpec, HELLO_PATH, Hello, MAX_JSON, NAME_PATH, Name,
     StartFailure, StartFailureKind,
 };
+use bulkhead_protocol::files::FILES_PATH;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// What a connection is upgraded to.
+const FRAMES: &str = "bulkhead-frames";
 /// How long a peer may take to send a body of at most [`MAX_JSON`] bytes.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -35,6 +39,7 @@ pub(crate) async fn answer(
         (&Method::POST, HELLO_PATH) => hello(request).await,
         (&Method::POST, NAME_PATH) => name(request).await,
         (&Method::POST, EXECUTIONS_PATH) => execute(request, executions).await,
+        (&Method::POST, FILES_PATH) => files::answer(request, executions).await,
         (&Method::GET, EXECUTIONS_PATH) => json_text(StatusCode::OK, executions.list()),
         _ => match one::Call::parse(request.method(), request.uri()) {
             Ok(call) => one::answer(call, request, &executions).await,
@@ -136,5 +141,16 @@ fn json_text(status: StatusCode, text: Vec<u8>) -> Response<Body> {
 fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::whole(Bytes::new()));
     *response.status_mut() = status;
+    response
+}
+
+fn wants_frames(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|wanted| wanted == FRAMES)
+}
+
+fn switching_to_frames() -> Response<Body> {
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static(FRAMES));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response
 }

@@ -8,8 +8,12 @@
 mod agent;
 #[path = "serve/calls.rs"]
 mod calls;
+#[path = "serve/conversation.rs"]
+mod conversation;
 #[path = "serve/detached.rs"]
 mod detached;
+#[path = "serve/files.rs"]
+mod files;
 #[path = "serve/input.rs"]
 mod input;
 #[path = "serve/keys.rs"]

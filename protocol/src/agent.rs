@@ -13,6 +13,7 @@
 //! | `POST /v1/executions/{handle}/stdin[?close]` | raw bytes | 200 [`InputTaken`] |
 //! | `POST /v1/executions/{handle}/size` | [`Size`] | 200 `{}` |
 //! | `GET /v1/executions/{handle}/terminal?from=N`, `Upgrade: bulkhead-frames` | | 101, then frames both ways: output, `Gap`, `Ended`; `Input` |
+//! | `POST /v1/files`, `Upgrade: bulkhead-frames` | [`FileCall`](crate::files::FileCall) | 101, then frames both ways, see [`files`](crate::files); else 422 [`StartFailure`] |
 //!
 //! 404 for a handle that names nothing (any more); 409 for what this execution cannot do (input without
 //! [`Stdin::Open`], a size without a terminal, anything but output, end and kill after its end).
@@ -25,6 +26,7 @@
 //! An *attached* execution dies with the connection that started it, unless it has a key; a *detached* one does not. The gateway believes
 //! nothing that comes back: it parses, bounds and rebuilds.
 
+use crate::files::{MAX_FILE_WORKERS, MAX_WATCHES};
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; the gateway refuses an agent of another.
@@ -57,10 +59,12 @@ pub const MEMORY_STAT_FD: i32 = 7;
 pub const MEMINFO_FD: i32 = 8;
 /// What the sandbox reads as `/sys/fs/cgroup/memory.current`, write-only.
 pub const MEMORY_CURRENT_FD: i32 = 9;
+/// The agent's own program, read-only: file operations run in it anew, as the user who asked.
+pub const PROGRAM_FD: i32 = 10;
 /// The last of the agent's descriptors; everything above ends with its exec.
-pub const LAST_FD: i32 = MEMORY_CURRENT_FD;
+pub const LAST_FD: i32 = PROGRAM_FD;
 /// Names of cgroup leaves are the numbers below this one, used again once a leaf is gone.
-pub const LEAVES: usize = MAX_EXECUTIONS + 72;
+pub const LEAVES: usize = MAX_EXECUTIONS + MAX_FILE_WORKERS + MAX_WATCHES + 72;
 /// Environment variable that carries the tenant's memory in bytes.
 pub const MEMORY_ENV: &str = "BULKHEAD_MEMORY";
 /// Environment variable that carries the numbers of the processors that commands run on, with commas between.

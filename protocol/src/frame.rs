@@ -161,8 +161,8 @@ mod tests {
     #[test]
     fn bad_headers_are_errors_before_any_payload() {
         let mut decoder = Decoder::default();
-        decoder.feed(&[9, 0, 0, 0, 0]);
-        assert_eq!(decoder.next_frame(), Err(FrameError::UnknownType(9)));
+        decoder.feed(&[10, 0, 0, 0, 0]);
+        assert_eq!(decoder.next_frame(), Err(FrameError::UnknownType(10)));
         let mut decoder = Decoder::default();
         decoder.feed(&[2, 0xff, 0xff, 0xff, 0xff]);
         assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(u32::MAX)));

@@ -182,6 +182,7 @@ impl Rooted {
             high(&memory.stat)?,
             high(&view.meminfo)?,
             high(&view.memory_current)?,
+            high(&launcher.agent)?,
         ];
         let dev = launcher.dev.copy()?;
         let (wait, go) =

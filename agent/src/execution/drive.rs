@@ -184,7 +184,7 @@ async fn discard(pump: &mut Pump) -> Infallible {
 
 /// Kills every process of the leaf, reaps the main one, and comes back when none is left. Progress is in the
 /// kernel, so it may be dropped and called again.
-async fn kill(leaf: &Leaf, main: &mut Main) {
+pub(super) async fn kill(leaf: &Leaf, main: &mut Main) {
     // Fails only when the agent is out of descriptors or memory; the wait below is right all the same.
     let killed = leaf.kill();
     let reaped = main.ended().await;

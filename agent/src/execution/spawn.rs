@@ -7,6 +7,7 @@ use super::leaf::Leaf;
 use super::pump::Scratch;
 use super::spec::{Command, Directory};
 use super::streams::{self, Ends, Streams};
+use super::user::Account;
 use crate::watch::watch;
 use bulkhead_protocol::agent::{StartFailure, StartFailureKind};
 use bulkhead_sys::call::process::{CapSets, Dumpable, Ids};
@@ -37,13 +38,42 @@ pub(crate) struct Rules {
     pub(crate) open_files: u64,
     /// What commands run on. Not the agent, which would stand in their way.
     pub(crate) processors: CpuSet,
+    /// The agent's own program, which file workers run in.
+    pub(crate) program: OwnedFd,
     /// What a command may not call beyond what the agent may not, whose filter stays on.
     pub(crate) filter: Vec<libc::sock_filter>,
 }
 
-/// What a child does on its way to the shell. The order is the point:
-fn plan<'a>(rules: &'a Rules, command: Command, ends: &'a Ends) -> Vec<Op<'a>> {
-    let account = command.account;
+/// What a process of the tenant's gets beside its user's rights.
+#[derive(Debug)]
+pub(crate) struct Outfit<'a> {
+    pub(crate) account: Account,
+    /// Puts its descriptors in place.
+    pub(crate) descriptors: Vec<Op<'a>>,
+    /// The first number that it does not get.
+    pub(crate) first_private: i32,
+    /// Its limits beside those that all have.
+    pub(crate) limits: Vec<Op<'a>>,
+    pub(crate) directory: Directory,
+    /// Becomes its program.
+    pub(crate) execute: Op<'a>,
+}
+
+/// What a command gets.
+fn command_outfit<'a>(rules: &Rules, command: Command, ends: &'a Ends) -> Outfit<'a> {
+    Outfit {
+        account: command.account,
+        descriptors: ends.ops(),
+        first_private: FIRST_PRIVATE_FD,
+        limits: vec![Op::Limit(Resource::RLIMIT_NOFILE, rules.open_files, rules.open_files)],
+        directory: command.directory,
+        execute: Op::ExecutePath { programs: command.programs, envp: command.environment },
+    }
+}
+
+/// What a child does on its way to its program. The order is the point:
+fn plan<'a>(rules: &'a Rules, outfit: Outfit<'a>) -> Vec<Op<'a>> {
+    let account = outfit.account;
     let held = if account.uid == 0 { caps::TENANT } else { 0 };
     let sets = CapSets { effective: held, permitted: held, inheritable: 0 };
     #[cfg(feature = "weaken")]
@@ -55,19 +85,21 @@ fn plan<'a>(rules: &'a Rules, command: Command, ends: &'a Ends) -> Vec<Op<'a>> {
     };
     // No terminal and no group of the agent's. Needs nothing, so it comes first.
     let mut ops = vec![Op::NewSession, Op::SetAffinity(rules.processors)];
-    ops.extend(ends.ops());
+    ops.extend(outfit.descriptors);
     ops.extend([
         // Its own /proc files are its own only while it is dumpable; and it is so only while it holds KILL and
         // SETPCAP, which no tenant has, so that no tenant may trace it. Hence before any credential changes.
         Op::SetDumpable(Dumpable::Yes),
         adjust,
         Op::SetDumpable(Dumpable::No),
-        Op::Limit(Resource::RLIMIT_NOFILE, rules.open_files, rules.open_files),
+    ]);
+    ops.extend(outfit.limits);
+    ops.extend([
         Op::Limit(Resource::RLIMIT_CORE, CORE_BYTES, CORE_BYTES),
         Op::SetUmask(UMASK),
         // After the last descriptor was placed: the agent's listener and cgroup end here. One inherited writable
         // cgroup.procs would pass every limit.
-        Op::CloseOnExecFrom(FIRST_PRIVATE_FD),
+        Op::CloseOnExecFrom(outfit.first_private),
         // While SETUID and SETGID are in force; then the sets themselves, which take them away. An exec gives
         // root what is permitted *and* bounded, and the bounding set is a tenant's since the launch.
         Op::SetIds(Ids::all(account.uid), Ids::all(account.gid)),
@@ -76,15 +108,17 @@ fn plan<'a>(rules: &'a Rules, command: Command, ends: &'a Ends) -> Vec<Op<'a>> {
         Op::SetAmbient(0),
         Op::ResetSignals,
         // With the tenant's rights, not the agent's.
-        match command.directory {
+        match outfit.directory {
             Directory::Given(path) => Op::ChangeDirectory(path),
             Directory::Home(path) => Op::EnterIfPresent(path),
         },
         // Set at launch already; the filter must not depend on that. It comes last, because it refuses much.
         Op::NoNewPrivileges,
         Op::Filter(&rules.filter),
-        Op::ExecutePath { programs: command.programs, envp: command.environment },
+        outfit.execute,
     ]);
+    #[cfg(feature = "weaken")]
+    let ops = crate::weaken::plan(ops);
     ops
 }
 
@@ -160,31 +194,47 @@ pub(crate) async fn start(
     leaf: Leaf,
     scratch: Scratch,
 ) -> Result<Running, StartFailure> {
-    let mut starting = Starting { leaf: Some(leaf), child: None };
+    // First: until it is in a leaf that is guarded, nothing may fail without removing that.
+    let guard = Starting { leaf: Some(leaf), child: None };
     let (streams, ends) = streams::make(command.stdio, command.account.uid, scratch)?;
-    let ops = plan(rules, command, &ends);
-    #[cfg(feature = "weaken")]
-    let ops = crate::weaken::plan(ops);
-    let group = starting.leaf.as_ref().map(Leaf::directory);
-    let child = bulkhead_sys::spawn::spawn(&ops, 0, group).map_err(|error| failure_of_call(&error))?;
-    wait_for_report(starting.child.insert(child)).await?;
-    match starting.child.take().map(Child::wait_for_exec) {
-        Some(Ok(Outcome::Executed { pidfd, .. })) => {
-            let main = Main::new(pidfd).map_err(|error| internal(error.raw_os_error()))?;
-            let leaf = starting.leaf.take().ok_or_else(|| internal(None))?;
-            Ok(Running { leaf, main, streams })
-        }
-        Some(Ok(Outcome::Failed { failure, pidfd })) => {
-            let op = ops.get(failure.index);
-            let kind = op.map_or(StartFailureKind::Internal, |op| kind_of_step(op, failure.errno));
-            if let Some(leaf) = starting.leaf.take() {
-                // A task of its own: it is done even when nobody waits for this answer any more.
-                drop(tokio::task::spawn_local(bury(leaf, Some(pidfd))).await);
+    let ops = plan(rules, command_outfit(rules, command, &ends));
+    let (leaf, main) = guard.execute(&ops).await?;
+    Ok(Running { leaf, main, streams })
+}
+
+/// Starts what is no command in this leaf; comes back when it runs.
+pub(crate) async fn start_outfit(
+    rules: &Rules,
+    outfit: Outfit<'_>,
+    leaf: Leaf,
+) -> Result<(Leaf, Main), StartFailure> {
+    let ops = plan(rules, outfit);
+    Starting { leaf: Some(leaf), child: None }.execute(&ops).await
+}
+
+impl Starting {
+    async fn execute(mut self, ops: &[Op<'_>]) -> Result<(Leaf, Main), StartFailure> {
+        let group = self.leaf.as_ref().map(Leaf::directory);
+        let child = bulkhead_sys::spawn::spawn(ops, 0, group).map_err(|error| failure_of_call(&error))?;
+        wait_for_report(self.child.insert(child)).await?;
+        match self.child.take().map(Child::wait_for_exec) {
+            Some(Ok(Outcome::Executed { pidfd, .. })) => {
+                let main = Main::new(pidfd).map_err(|error| internal(error.raw_os_error()))?;
+                let leaf = self.leaf.take().ok_or_else(|| internal(None))?;
+                Ok((leaf, main))
             }
-            Err(StartFailure { kind, errno: Some(failure.errno as i32) })
+            Some(Ok(Outcome::Failed { failure, pidfd })) => {
+                let op = ops.get(failure.index);
+                let kind = op.map_or(StartFailureKind::Internal, |op| kind_of_step(op, failure.errno));
+                if let Some(leaf) = self.leaf.take() {
+                    // A task of its own: it is done even when nobody waits for this answer any more.
+                    drop(tokio::task::spawn_local(bury(leaf, Some(pidfd))).await);
+                }
+                Err(StartFailure { kind, errno: Some(failure.errno as i32) })
+            }
+            Some(Err(error)) => Err(failure_of_call(&error)),
+            None => Err(internal(None)),
         }
-        Some(Err(error)) => Err(failure_of_call(&error)),
-        None => Err(internal(None)),
     }
 }
 
@@ -239,7 +289,6 @@ fn kind_of_step(op: &Op<'_>, errno: Errno) -> StartFailureKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::execution::user::Account;
     use bulkhead_protocol::agent::ExecutionSpec;
 
     fn position(ops: &[Op<'_>], found: impl Fn(&Op<'_>) -> bool) -> usize {
@@ -249,10 +298,11 @@ mod tests {
     #[test]
     fn the_order_of_the_plan_is_the_wall() {
         let spec = ExecutionSpec::attached("true".to_owned());
-        let rules = Rules { open_files: 1024, processors: CpuSet::new(), filter: Vec::new() };
         let null = || std::fs::File::open("/dev/null").unwrap().into();
+        let processors = CpuSet::new();
+        let rules = Rules { open_files: 1024, processors, program: null(), filter: Vec::new() };
         let ends = Ends::Pipes { stdin: None, stdout: null(), stderr: null() };
-        let ops = plan(&rules, Command::new(&spec, Account::root()).unwrap(), &ends);
+        let ops = plan(&rules, command_outfit(&rules, Command::new(&spec, Account::root()).unwrap(), &ends));
         let ids = position(&ops, |op| matches!(op, Op::SetIds(..)));
         let closed = position(&ops, |op| matches!(op, Op::CloseOnExecFrom(_)));
         assert!(position(&ops, |op| matches!(op, Op::WriteFile { .. })) < ids, "no tenant traces the writer");
@@ -265,7 +315,7 @@ mod tests {
         assert_eq!(sets.unwrap().inheritable, 0);
         assert!(matches!(ops[ops.len() - 2..], [Op::Filter(_), Op::ExecutePath { .. }]));
         let other = Account { uid: 1000, gid: 1000, groups: vec![10], ..Account::root() };
-        let ops = plan(&rules, Command::new(&spec, other).unwrap(), &ends);
+        let ops = plan(&rules, command_outfit(&rules, Command::new(&spec, other).unwrap(), &ends));
         let ids = position(&ops, |op| matches!(op, Op::SetIds(..)));
         assert_eq!(position(&ops, |op| matches!(op, Op::SetGroups(_))), ids + 1, "while SETGID is in force");
         let none = CapSets::default();

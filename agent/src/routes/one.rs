@@ -1,17 +1,14 @@
 //! Calls about one execution: `/v1/executions/{handle}/…`.
 
-use super::{BODY_TIMEOUT, empty, frames, json, read_json};
+use super::{BODY_TIMEOUT, empty, frames, json, read_json, switching_to_frames, wants_frames};
 use crate::body::Body;
 use crate::execution::{Cannot, Entry, Executions, Output, Taken, Wants, attend, is_valid};
 use bulkhead_protocol::agent::{EXECUTIONS_PATH, MAX_JSON, SignalRequest, Size};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use std::rc::Rc;
 
-/// What a terminal's connection is upgraded to.
-const FRAMES: &str = "bulkhead-frames";
 /// Signals that can be sent: those that are no real-time signals.
 const SIGNALS: std::ops::RangeInclusive<u8> = 1..=31;
 
@@ -180,7 +177,7 @@ fn terminal(
     if !entry.has_terminal() || !entry.takes_reader() {
         return empty(StatusCode::CONFLICT);
     }
-    if request.headers().get(UPGRADE).is_none_or(|wanted| wanted != FRAMES) {
+    if !wants_frames(request.headers()) {
         return empty(StatusCode::UPGRADE_REQUIRED);
     }
     let Some(seat) = executions.take_seat() else { return empty(StatusCode::SERVICE_UNAVAILABLE) };
@@ -188,10 +185,7 @@ fn terminal(
     let output = Output::new(Rc::clone(&entry.link), Wants::Screen, from);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(attend(upgrade, entry, output, seat));
-    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
-    response.headers_mut().insert(UPGRADE, HeaderValue::from_static(FRAMES));
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    response
+    switching_to_frames()
 }
 
 #[cfg(test)]

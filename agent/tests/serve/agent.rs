@@ -5,7 +5,7 @@
 use bulkhead_protocol::agent::{
     CGROUP_FD, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAST_FD, LAUNCH_ENV, LISTEN_FD, MEMINFO_FD,
     MEMORY_CURRENT_FD, MEMORY_ENV, MEMORY_STAT_FD, MEMORY_USAGE_FD, OOM_FD, OPEN_FILES_ENV, PROCESSORS_ENV,
-    StartFailure, StartFailureKind,
+    PROGRAM_FD, StartFailure, StartFailureKind,
 };
 use bulkhead_protocol::frame::{Decoder, FrameType};
 use bulkhead_sys::call::exec::{Strings, namespace};
@@ -241,7 +241,7 @@ impl Streaming {
                 FrameType::Stderr => stderr.extend(payload),
                 FrameType::Ended => ended = Some(serde_json::from_slice(&payload).unwrap()),
                 FrameType::KeepAlive => {}
-                FrameType::Started | FrameType::Gap | FrameType::Input => panic!("{kind:?}"),
+                _ => panic!("{kind:?}"),
             }
         }
         Ran { stdout, stderr, ended: ended.unwrap() }
@@ -303,6 +303,7 @@ fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
         Op::Place(files[1].as_fd(), MEMORY_STAT_FD),
         Op::Place(files[2].as_fd(), MEMINFO_FD),
         Op::Place(files[3].as_fd(), MEMORY_CURRENT_FD),
+        Op::Place(program.as_fd(), PROGRAM_FD),
         Op::CloseOnExecFrom(LAST_FD + 1),
         Op::ChangeDirectory(text("/")),
         Op::KeepCapabilities,

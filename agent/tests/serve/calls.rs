@@ -68,7 +68,7 @@ impl Agent {
                 FrameType::Gap => read.gaps.push(serde_json::from_slice(&payload).unwrap()),
                 FrameType::Ended => read.ended = Some(serde_json::from_slice(&payload).unwrap()),
                 FrameType::KeepAlive => {}
-                FrameType::Started | FrameType::Input => panic!("{kind:?}"),
+                _ => panic!("{kind:?}"),
             }
         }
         read

@@ -75,7 +75,7 @@ impl Planner {
             dev: self.null.as_fd(),
             view: &view,
             shown: self.null.as_fd(),
-            descriptors: vec![self.null.as_fd(); 7],
+            descriptors: vec![self.null.as_fd(); 8],
         };
         Ok(Some(order::steps(&inputs).iter().map(Op::describe).collect()))
     }

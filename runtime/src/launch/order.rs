@@ -186,7 +186,7 @@ fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard)).collect()
 }
 
-/// The agent gets seven descriptors beside /dev/null; everything else ends with the exec.
+/// The agent gets eight descriptors beside /dev/null; everything else ends with the exec.
 fn lay_out_descriptors<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let mut ops = standard_streams();
     ops.extend(inputs.descriptors.iter().zip(LISTEN_FD..).map(|(fd, number)| Op::Place(*fd, number)));
