@@ -4,19 +4,24 @@
 //! that it finds: other processes of the sandbox change names, links and contents while it works. So a path is resolved
 //! once, and from there on everything goes by open directories and single names.
 
+mod archive;
 mod chmod;
 mod copy;
 mod delete;
 mod download;
 mod entry;
 mod failure;
+mod glob;
+mod lines;
 mod list;
 mod make;
 mod path;
 mod relocate;
+mod search;
 mod spool;
 mod tree;
 mod upload;
+mod usage;
 mod wire;
 
 use bulkhead_protocol::files::{FileCall, FileDone, FileOperation, MAX_SECONDS};
@@ -94,6 +99,15 @@ fn execute(root: &Root, operation: &FileOperation, wire: &mut Wire) -> Outcome<F
         Op::Stat { path: at } => list::stat(root, &path(at)?),
         Op::Download { path: at, range } => download::download(root, &path(at)?, *range, wire),
         Op::Upload { path: at, mode, limit } => upload::upload(root, &path(at)?, *mode, *limit, wire),
+        Op::DiskUsage { path: at } => usage::usage(root, &path(at)?, wire),
+        Op::Search { path: at, pattern, limit } => {
+            search::search(root, &path(at)?, &path::decode(pattern)?, *limit, wire)
+        }
+        Op::HeadTail { path: at, lines, end } => lines::head_tail(root, &path(at)?, *lines, *end, wire),
+        Op::Compress { path: at, format } => archive::pack::compress(root, &path(at)?, *format, wire),
+        Op::Extract { archive, dest } => archive::unpack::extract(root, &path(archive)?, &path(dest)?, wire),
+        Op::DownloadTree { path: at } => archive::pack::download_tree(root, &path(at)?, wire),
+        Op::UploadTree { path: at, limit } => archive::unpack::upload_tree(root, &path(at)?, *limit, wire),
         _ => Err(Stop::Failed(bulkhead_protocol::files::FileFailure::Internal)),
     }
 }

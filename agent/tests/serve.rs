@@ -6,6 +6,8 @@
 
 #[path = "serve/agent.rs"]
 mod agent;
+#[path = "serve/archives.rs"]
+mod archives;
 #[path = "serve/calls.rs"]
 mod calls;
 #[path = "serve/conversation.rs"]

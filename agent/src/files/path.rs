@@ -28,8 +28,7 @@ impl AbsolutePath {
     /// # Errors
     /// [`FileFailure::BadPath`].
     pub(crate) fn parse(text: &PathText) -> Outcome<Self> {
-        let bytes = STANDARD.decode(&text.0).map_err(|_| FileFailure::BadPath)?;
-        Self::new(bytes)
+        Self::new(decode(text)?)
     }
 
     /// Checks these bytes.
@@ -74,6 +73,14 @@ impl AbsolutePath {
         let parent = Self::new(self.0[..at.max(1)].to_vec())?;
         Ok((parent, CString::new(name).map_err(|_| FileFailure::BadPath)?))
     }
+}
+
+/// The bytes of the wire's form.
+///
+/// # Errors
+/// [`FileFailure::BadPath`].
+pub(crate) fn decode(text: &PathText) -> Outcome<Vec<u8>> {
+    Ok(STANDARD.decode(&text.0).map_err(|_| FileFailure::BadPath)?)
 }
 
 /// The wire's form of a path or name.

@@ -26,7 +26,7 @@ pub(crate) fn upload(
     let spool = Spool::new(&place)?;
     wire.begin()?;
     let mut bytes = 0;
-    while let Some(piece) = wire.next_input()? {
+    while let Some(piece) = wire.next_input(usize::MAX)? {
         bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         if bytes > limit {
             return failed(FileFailure::TooLarge);

@@ -30,6 +30,13 @@ enum Phase {
     Begun,
 }
 
+/// Whether content may still come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Incoming {
+    Open,
+    Over,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -38,6 +45,7 @@ pub(crate) struct Wire {
     last: Instant,
     deadline: Option<Instant>,
     lines: Vec<u8>,
+    incoming: Incoming,
     input: Vec<u8>,
     /// What of `input` was given out already.
     used: usize,
@@ -58,6 +66,7 @@ impl Wire {
             last: now,
             deadline,
             lines: Vec::new(),
+            incoming: Incoming::Open,
             input: read,
             used: 0,
             open: 0,
@@ -83,7 +92,8 @@ impl Wire {
         self.begin()?;
         self.flush()?;
         self.json(FrameType::Done, &done)?;
-        self.close()
+        self.close()?;
+        if done.failure.is_some() { self.pass_over() } else { Ok(()) }
     }
 
     /// It did not.
@@ -91,8 +101,7 @@ impl Wire {
         match self.phase {
             Phase::Silent => self.json(FrameType::Head, &FileHead::Failed(failure))?,
             Phase::Begun => {
-                self.flush()?;
-                self.json(FrameType::Done, &FileDone { failure: Some(failure), ..FileDone::default() })?;
+                return self.done(FileDone { failure: Some(failure), ..FileDone::default() });
             }
         }
         self.close()?;
@@ -151,12 +160,12 @@ impl Wire {
         sent
     }
 
-    /// The next piece of the content that comes in; `None` at its end.
-    pub(crate) fn next_input(&mut self) -> Outcome<Option<&[u8]>> {
-        loop {
+    /// The next piece of the content that comes in, at most so many bytes; `None` at its end.
+    pub(crate) fn next_input(&mut self, most: usize) -> Outcome<Option<&[u8]>> {
+        while self.incoming == Incoming::Open {
             let ready = self.input.len() - self.used;
             if self.open > 0 && ready > 0 {
-                let count = self.open.min(ready);
+                let count = self.open.min(ready).min(most);
                 self.open -= count;
                 self.used += count;
                 return Ok(Some(&self.input[self.used - count..self.used]));
@@ -170,7 +179,7 @@ impl Wire {
                     if kind == FrameType::Input as u8 && length <= MAX_PAYLOAD {
                         self.open = length;
                     } else if kind == FrameType::InputEnd as u8 && length == 0 {
-                        return Ok(None);
+                        self.incoming = Incoming::Over;
                     } else if kind != FrameType::KeepAlive as u8 || length != 0 {
                         return Err(Stop::Gone);
                     }
@@ -178,6 +187,7 @@ impl Wire {
                 _ => self.fill()?,
             }
         }
+        Ok(None)
     }
 
     /// Reads more of the connection, behind what is not used yet.

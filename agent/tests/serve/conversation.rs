@@ -127,3 +127,24 @@ impl Conversation {
         Told { head, content, done }
     }
 }
+
+/// A small tree with what archives find hard.
+pub(crate) fn plant(tree: &Path) {
+    std::fs::create_dir_all(tree.join("deep/er")).unwrap();
+    std::fs::create_dir(tree.join("empty")).unwrap();
+    std::fs::write(tree.join("deep/er").join("n".repeat(200)), vec![7; 300_000]).unwrap();
+    std::fs::write(tree.join("deep/\"q\" \n\u{1f980}"), "quoted").unwrap();
+    std::fs::write(tree.join("nothing"), "").unwrap();
+    std::os::unix::fs::symlink("deep/er", tree.join("link")).unwrap();
+    std::os::unix::fs::symlink("../nothing", tree.join("deep/up")).unwrap();
+}
+
+/// Whether two trees have the same names, contents and links.
+pub(crate) fn same(left: &Path, right: &Path) -> bool {
+    std::process::Command::new("diff")
+        .args(["-r", "--no-dereference"])
+        .args([left, right])
+        .status()
+        .unwrap()
+        .success()
+}
