@@ -22,6 +22,7 @@ mod spool;
 mod tree;
 mod upload;
 mod usage;
+mod watch;
 mod wire;
 
 use bulkhead_protocol::files::{FileCall, FileDone, FileOperation, MAX_SECONDS};
@@ -108,6 +109,6 @@ fn execute(root: &Root, operation: &FileOperation, wire: &mut Wire) -> Outcome<F
         Op::Extract { archive, dest } => archive::unpack::extract(root, &path(archive)?, &path(dest)?, wire),
         Op::DownloadTree { path: at } => archive::pack::download_tree(root, &path(at)?, wire),
         Op::UploadTree { path: at, limit } => archive::unpack::upload_tree(root, &path(at)?, *limit, wire),
-        _ => Err(Stop::Failed(bulkhead_protocol::files::FileFailure::Internal)),
+        Op::Watch { path: at, reach, hidden } => watch::watch(root, &path(at)?, *reach, *hidden, wire),
     }
 }

@@ -24,6 +24,8 @@ mod keys;
 mod terminal;
 #[path = "serve/user.rs"]
 mod user;
+#[path = "serve/watches.rs"]
+mod watches;
 
 use agent::{Agent, Ran};
 use bulkhead_protocol::agent::{End, MAX_EXECUTIONS, StartFailureKind};

@@ -73,6 +73,11 @@ impl Wire {
         })
     }
 
+    /// For who sends by itself.
+    pub(crate) fn socket(&self) -> &UnixStream {
+        &self.socket
+    }
+
     /// The operation begins: what fails from here on may leave something.
     pub(crate) fn begin(&mut self) -> Outcome {
         self.begin_with(None, None)

@@ -84,7 +84,7 @@ fn member(kind: tar::EntryType, name: &[u8], link: &str, content: &[u8]) -> Vec<
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
     header.set_mode(0o6755);
-    header.set_size(u64::try_from(content.len()).unwrap());
+    header.set_size(u64::try_from(content.len()).expect("short"));
     header.as_mut_bytes()[..name.len()].copy_from_slice(name);
     header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
     header.set_cksum();
