@@ -5,6 +5,7 @@
 
 mod calls;
 mod exchange;
+mod files;
 mod frames;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -13,9 +14,11 @@ mod stream;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use calls::handle;
 pub(crate) use calls::path;
+pub(crate) use files::{Lines, Link, Opened, Piece, Seen, entry, event};
 pub(crate) use frames::{Frames, Item, Source};
 pub(crate) use output::{Budget, Collected, Output};
 pub(crate) use stream::FrameStream;

@@ -3,6 +3,7 @@
 
 mod commands;
 mod exec;
+mod files;
 mod isolation;
 pub(crate) mod openapi;
 mod pty;
@@ -16,6 +17,10 @@ pub(crate) use commands::{
     StreamEvent, Taken, Waited,
 };
 pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, OnDisconnect, Truncated, Usage};
+pub(crate) use files::{
+    CreateFileRequest, FileChange, FileEntry, FileList, FileStat, FileText, Uploaded, WatchRequest,
+    WatchStarted, human,
+};
 pub(crate) use isolation::Isolation;
 pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};
 pub(crate) use sandbox::{CreateRequest, LimitsRequest, PatchRequest, Port, Sandbox, instant, status};

@@ -14,6 +14,7 @@ use crate::registry::Registry;
 use crate::routes::system::Pulse;
 use crate::routes::tenants::register::Desk;
 use crate::runtime_client::RuntimeClient;
+use crate::service::files::watch::Watches;
 use crate::service::pool::Pool;
 use crate::service::session::Turns;
 use crate::store::Store;
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) pulse: Pulse,
     pub(crate) turns: Turns,
+    pub(crate) watches: Watches,
     pub(crate) accounts: Accounts,
     pub(crate) fair: Fair,
     pub(crate) flights: Flights,

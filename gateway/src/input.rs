@@ -3,10 +3,13 @@
 //! default.
 
 mod body;
+mod content;
 mod fields;
+mod form;
 mod json;
 mod query;
 
 pub(crate) use body::{BodyBudget, RequestBody, read};
+pub(crate) use content::Content;
 pub(crate) use fields::{Fields, Switch};
-pub(crate) use query::{decode, parameter};
+pub(crate) use query::{decode, parameter, parameter_bytes};

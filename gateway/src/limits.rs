@@ -337,3 +337,21 @@ pub(crate) const SESSION_OUTPUT: usize = 2 << 20;
 pub(crate) const MAX_SESSION_NAME: usize = 100;
 /// Terminal buffers in memory at once: as text in JSON each has up to 14 MiB.
 pub(crate) const BUFFER_READERS: usize = 16;
+
+/// Bytes of one read from a worker: what is on its way to a client at least once, and two frames of content.
+pub(crate) const FILE_READ: usize = 128 << 10;
+/// Bytes of JSON that a worker says at once: two paths of `PATH_MAX` in base64, and numbers.
+pub(crate) const FILE_JSON: usize = 16 << 10;
+const _: () = assert!(FILE_JSON > bulkhead_protocol::files::MAX_PATH / 3 * 4 * 2 + 1024);
+/// Bytes of one upload.
+pub(crate) const MAX_UPLOAD: u64 = 5 << 30;
+/// The next bytes of an upload must have come by then.
+pub(crate) const UPLOAD_STALL: Duration = Duration::from_secs(60);
+/// What a client still sends of an upload that was refused is read for so long: one that writes cannot hear.
+pub(crate) const UPLOAD_REST: Duration = Duration::from_secs(2);
+/// Bytes of the headers of one part of a form.
+pub(crate) const FORM_HEAD: usize = 4 << 10;
+/// Bytes of the boundary of a form (RFC 2046).
+pub(crate) const FORM_BOUNDARY: usize = 70;
+/// A watch that no client has connected to ends after this time (contract §7.5).
+pub(crate) const WATCH_PATIENCE: Duration = Duration::from_secs(60);

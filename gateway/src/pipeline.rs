@@ -15,7 +15,9 @@ use crate::metrics::Answer;
 use crate::rate::Limiter;
 use crate::reply::{self, Reply};
 use crate::routes::tenants::{self, Tenants, register};
-use crate::routes::{Call, Endpoint, Miss, Pty, commands, exec, find, pty, sandboxes, session, system};
+use crate::routes::{
+    Call, Endpoint, Files, Miss, Pty, commands, exec, files, find, pty, sandboxes, session, system,
+};
 use crate::server::Place;
 use access::Access;
 use base64::Engine;
@@ -153,6 +155,7 @@ async fn route(call: Call, endpoint: Endpoint<'_>) -> ApiResult<Reply> {
         Endpoint::Command(id, command) => commands::answer(call, id, command).await,
         Endpoint::Session(id, call_of) => session::answer(call, id, call_of).await,
         Endpoint::Pty(id, call_of) => pty::answer(call, id, call_of).await,
+        Endpoint::Files(id, call_of) => files::answer(call, id, call_of).await,
         Endpoint::Tenants(call_of) => tenants::answer(call, call_of).await,
         Endpoint::Health | Endpoint::Version | Endpoint::OpenApi => Err(Miss::Path.into()),
     }
@@ -160,7 +163,11 @@ async fn route(call: Call, endpoint: Endpoint<'_>) -> ApiResult<Reply> {
 
 /// Writes the line of the audit log: of what changes something, and of every key that was not accepted.
 fn witness(app: &App, trace: &Trace<'_>, endpoint: Result<Endpoint<'_>, Miss>, reply: &Reply) {
-    let socket = matches!(endpoint, Ok(Endpoint::Pty(_, Pty::Ephemeral | Pty::Attach(_))));
+    let socket = match endpoint {
+        Ok(Endpoint::Pty(_, pty)) => matches!(pty, Pty::Ephemeral | Pty::Attach(_)),
+        Ok(Endpoint::Files(_, files)) => matches!(files, Files::WatchSocket(_)),
+        _ => false,
+    };
     let status = reply.status();
     let wanted = socket || trace.method != "GET" && trace.principal.is_some();
     if endpoint.is_err() || !wanted && status != StatusCode::UNAUTHORIZED && status != StatusCode::CREATED {

@@ -1,24 +1,26 @@
-//! Bodies of answers. Four kinds: bytes that are there, pieces that are made as the client takes them, events
-//! as they happen, and a result that is waited for with a space now and then. Must never hold an answer twice.
+//! Bodies of answers. Five kinds: bytes that are there, pieces that are made as the client takes them, events
+//! as they happen, files, and a result that is waited for with a space now and then. Must never hold an answer twice.
 
 mod events;
 mod exec;
+mod files;
 mod lines;
 
 pub(crate) use events::{Events, events, exit};
 pub(crate) use exec::Pieces;
+pub(crate) use files::{Ends, Entries, Files, Form, Text};
 pub(crate) use lines::Lines;
 
 use crate::api::Refusal;
 use crate::error::ApiError;
 use crate::limits;
 use crate::quota::Held;
+use crate::service::files::Broken;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,6 +36,10 @@ pub(crate) enum ReplyBody {
     Events(Box<Events>),
     /// What a command of a shell session says, as it comes.
     Lines(Box<Lines>),
+    /// What a worker says of files.
+    Files(Box<Files>),
+    /// Nothing more: what was begun cannot be completed.
+    Broken,
     /// Any of the others, and what it holds of its organisation's quota.
     Holding { body: Box<ReplyBody>, _held: Arc<Vec<Held>> },
     /// Spaces until the result is there. Dropping it drops the work.
@@ -53,6 +59,8 @@ impl std::fmt::Debug for ReplyBody {
             Self::Pieces(_) => "Pieces",
             Self::Events(_) => "Events",
             Self::Lines(_) => "Lines",
+            Self::Files(_) => "Files",
+            Self::Broken => "Broken",
             Self::Holding { .. } => "Holding",
             Self::Waiting(_) => "Waiting",
         })
@@ -70,12 +78,9 @@ impl ReplyBody {
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         while let Self::Waiting(waiting) = this {
             match waiting.work.as_mut().poll(cx) {
@@ -91,6 +96,10 @@ impl Body for ReplyBody {
             Self::Pieces(pieces) => pieces.next(),
             Self::Events(events) => std::task::ready!(events.poll_next(cx)),
             Self::Lines(lines) => std::task::ready!(lines.poll_next(cx)),
+            Self::Files(files) => {
+                return files.poll_next(cx).map(|made| made.map(|made| made.map(Frame::data)));
+            }
+            Self::Broken => return Poll::Ready(Some(Err(Broken))),
             Self::Holding { body, .. } => return Pin::new(&mut **body).poll_frame(cx),
             Self::Waiting(_) => None,
         };
@@ -101,7 +110,12 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Holding { body, .. } => body.is_end_stream(),
-            Self::Pieces(_) | Self::Events(_) | Self::Lines(_) | Self::Waiting(_) => false,
+            Self::Pieces(_)
+            | Self::Events(_)
+            | Self::Lines(_)
+            | Self::Files(_)
+            | Self::Broken
+            | Self::Waiting(_) => false,
         }
     }
 
@@ -109,7 +123,10 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Self::Holding { body, .. } => body.size_hint(),
-            Self::Pieces(_) | Self::Events(_) | Self::Lines(_) | Self::Waiting(_) => SizeHint::default(),
+            Self::Files(files) => files.length().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Pieces(_) | Self::Events(_) | Self::Lines(_) | Self::Broken | Self::Waiting(_) => {
+                SizeHint::default()
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod exec;
+pub(crate) mod files;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 pub(crate) mod program;
@@ -69,6 +70,10 @@ enum Resource<'a> {
     PtySession(&'a str, &'a str),
     /// One of those with one method.
     PtyAction(&'a str, Pty<'a>),
+    /// The directory behind the query: listed or deleted.
+    Files(&'a str),
+    /// One of those with one method.
+    FileAction(&'a str, Files<'a>),
 }
 
 /// A call that brings a sandbox somewhere; each has one method.
@@ -104,6 +109,28 @@ pub(crate) enum Pty<'a> {
     Resize(&'a str),
 }
 
+/// A call about files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files<'a> {
+    List,
+    Delete,
+    Download,
+    Upload,
+    MakeDirectory,
+    Create,
+    Copy,
+    Move,
+    Chmod,
+    Stat,
+    DiskUsage,
+    Search,
+    HeadTail,
+    Compress,
+    Extract,
+    Watch,
+    WatchSocket(&'a str),
+}
+
 /// What a path below `commands/` names; each has one method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command<'a> {
@@ -134,6 +161,7 @@ pub(crate) enum Endpoint<'a> {
     Command(&'a str, Command<'a>),
     Pty(&'a str, Pty<'a>),
     Session(&'a str, Session),
+    Files(&'a str, Files<'a>),
     Tenants(Tenants<'a>),
 }
 
@@ -230,6 +258,7 @@ fn within_sandbox<'a>(id: &'a str, rest: &[&'a str]) -> Option<(&'static str, Re
         ["commands", pid, "signal"] => {
             ("/sandboxes/{id}/commands/{pid}/signal", command(Command::Signal(pid)))
         }
+        ["files", rest @ ..] => return files::find(id, rest),
         _ => return None,
     })
 }
@@ -265,6 +294,13 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
         (Resource::PtyAction(..), _) => Err(Miss::Method("POST")),
         (Resource::PtySessions(_), _) => Err(Miss::Method("GET, POST")),
         (Resource::PtySession(..), _) => Err(Miss::Method("GET, DELETE")),
+        (Resource::Files(id), "GET") => Ok(Endpoint::Files(id, Files::List)),
+        (Resource::Files(id), "DELETE") => Ok(Endpoint::Files(id, Files::Delete)),
+        (Resource::Files(_), _) => Err(Miss::Method("GET, DELETE")),
+        (Resource::FileAction(id, action), method) if method == files::method(action) => {
+            Ok(Endpoint::Files(id, action))
+        }
+        (Resource::FileAction(_, action), _) => Err(Miss::Method(files::method(action))),
         (Resource::Health | Resource::Version | Resource::OpenApi | Resource::Isolation(_), _) => {
             Err(Miss::Method("GET"))
         }

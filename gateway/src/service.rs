@@ -4,6 +4,7 @@ pub(crate) mod commands;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod exec;
+pub(crate) mod files;
 pub(crate) mod isolation;
 pub(crate) mod keys;
 mod launch;

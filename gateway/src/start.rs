@@ -26,6 +26,7 @@ use crate::routes::system::Pulse;
 use crate::routes::tenants::register::Desk;
 use crate::runtime_client::{Notice, RuntimeClient};
 use crate::server::{Connections, Handler, Phase};
+use crate::service::files::watch::Watches;
 use crate::service::pool::{self, Pool};
 use crate::service::session::Turns;
 use crate::service::sweep;
@@ -145,6 +146,7 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         metrics: Metrics::new(),
         pulse: Pulse::default(),
         turns: Turns::default(),
+        watches: Watches::default(),
         accounts: accounts(&store).await?,
         fair: Fair::default(),
         flights: Flights::default(),

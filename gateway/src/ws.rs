@@ -19,6 +19,10 @@ pub(crate) struct Farewell {
 impl Farewell {
     /// What was served is over.
     pub(crate) const OVER: Self = Self { code: 1000, reason: "the shell has ended" };
+    /// What was watched is no more.
+    pub(crate) const UNWATCHED: Self = Self { code: 1000, reason: "what was watched is gone" };
+    /// The sandbox of a watch no longer runs: an ordinary end, as one SDK has it.
+    pub(crate) const PARTED: Self = Self { code: 1000, reason: "the sandbox no longer runs" };
     /// The sandbox is deleted, dead, or no longer ours to reach.
     pub(crate) const GONE: Self = Self { code: 1001, reason: "the sandbox is gone" };
     /// The sandbox was put to sleep; its shell with it.

@@ -35,7 +35,9 @@ pub enum FrameType {
 }
 
 impl FrameType {
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// The type that this byte names.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             0 => Self::KeepAlive,
             1 => Self::Started,

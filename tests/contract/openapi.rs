@@ -48,6 +48,23 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/sandboxes/{id}/pty/sessions/{sid}/execute"),
     ("get", "/sandboxes/{id}/pty/sessions/{sid}/buffer"),
     ("post", "/sandboxes/{id}/pty/sessions/{sid}/resize"),
+    ("get", "/sandboxes/{id}/files"),
+    ("delete", "/sandboxes/{id}/files"),
+    ("get", "/sandboxes/{id}/files/download"),
+    ("post", "/sandboxes/{id}/files/upload"),
+    ("post", "/sandboxes/{id}/files/mkdir"),
+    ("post", "/sandboxes/{id}/files/create"),
+    ("post", "/sandboxes/{id}/files/copy"),
+    ("post", "/sandboxes/{id}/files/move"),
+    ("post", "/sandboxes/{id}/files/chmod"),
+    ("get", "/sandboxes/{id}/files/stat"),
+    ("get", "/sandboxes/{id}/files/du"),
+    ("get", "/sandboxes/{id}/files/search"),
+    ("get", "/sandboxes/{id}/files/head-tail"),
+    ("post", "/sandboxes/{id}/files/compress"),
+    ("post", "/sandboxes/{id}/files/extract"),
+    ("post", "/sandboxes/{id}/files/watch"),
+    ("get", "/sandboxes/{id}/files/watch/{sid}/stream"),
 ];
 
 #[test]

@@ -110,7 +110,15 @@ impl Frames {
             }
             (FrameType::Gap, Phase::Resumed | Phase::Running) => Item::Gap(gap(payload, self.offset)?),
             (FrameType::Ended, Phase::Resumed | Phase::Running) => Item::Ended(ended(payload)?),
-            (FrameType::KeepAlive | FrameType::Started | FrameType::Input, _)
+            (
+                FrameType::KeepAlive
+                | FrameType::Started
+                | FrameType::Input
+                | FrameType::InputEnd
+                | FrameType::Head
+                | FrameType::Done,
+                _,
+            )
             | (FrameType::Stdout | FrameType::Stderr | FrameType::Gap | FrameType::Ended, Phase::New) => {
                 return Err(AgentError::Malformed("order of frames"));
             }

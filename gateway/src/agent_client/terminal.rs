@@ -4,17 +4,15 @@
 //! Must never hold more than one frame and one read of output, nor more input than it was given while
 //! [`Terminal::has_room`] held.
 
-use super::exchange::{connect, fault};
+use super::exchange::connect;
+use super::upgrade::{Upgraded, upgrade};
 use super::{AgentClient, AgentError, FrameStream, Frames, Item, Source, path, within};
 use crate::limits;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::agent::{Gap, Size, StartFailure, StartFailureKind};
 use bulkhead_protocol::frame::{FrameType, MAX_PAYLOAD, encode};
 use bytes::{Buf, Bytes, BytesMut};
-use http_body_util::Empty;
-use hyper::client::conn::http1::Builder;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, StatusCode};
 use serde::de::IgnoredAny;
 use std::future::poll_fn;
 use std::io;
@@ -23,9 +21,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
-
-/// What frames run over after the upgrade.
-const PROTOCOL: &str = "bulkhead-frames";
 
 /// What a terminal says.
 #[derive(Debug)]
@@ -66,7 +61,7 @@ impl AgentClient {
     ) -> Result<Terminal, AgentError> {
         let stream = within(limits::AGENT_CONNECT, "connect", connect(&self.agents, id)).await?;
         let path = format!("{}?from={from}", path(handle, "terminal"));
-        within(limits::AGENT_FIRST_BYTE, "first byte", upgrade(stream, path, from)).await
+        within(limits::AGENT_FIRST_BYTE, "first byte", attach(stream, path, from)).await
     }
 }
 
@@ -78,53 +73,19 @@ impl AgentClient {
     }
 }
 
-async fn upgrade(stream: UnixStream, path: String, from: u64) -> Result<Terminal, AgentError> {
-    let (mut sender, mut wire) = Builder::new()
-        .max_headers(limits::AGENT_HEADERS)
-        .max_header_size(limits::AGENT_HEADER_BYTES)
-        .max_buf_size(limits::AGENT_BUFFER)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| AgentError::Closed)?;
-    let request = Request::get(path)
-        .header(header::HOST, "agent")
-        .header(header::CONNECTION, "upgrade")
-        .header(header::UPGRADE, PROTOCOL)
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| AgentError::Malformed("request"))?;
-    let mut answer = Box::pin(sender.send_request(request));
-    let mut wire_end = None;
-    let answer = poll_fn(|cx| {
-        if wire_end.is_none()
-            && let Poll::Ready(end) = wire.poll_without_shutdown(cx)
-        {
-            wire_end = Some(end);
-        }
-        answer.as_mut().poll(cx)
-    })
-    .await
-    .map_err(|error| fault(&error))?;
-    match answer.status() {
-        StatusCode::SWITCHING_PROTOCOLS => {}
-        StatusCode::NOT_FOUND => return Err(AgentError::NotFound),
-        StatusCode::CONFLICT => return Err(AgentError::Conflict),
+/// What the agent answers to a request for a terminal.
+async fn attach(stream: UnixStream, path: String, from: u64) -> Result<Terminal, AgentError> {
+    match upgrade(stream, Request::get(path), Bytes::new()).await? {
+        Upgraded::Yes(stream, first) => Ok(Terminal::new(stream, &first, from)),
+        Upgraded::No(StatusCode::NOT_FOUND, _) => Err(AgentError::NotFound),
+        Upgraded::No(StatusCode::CONFLICT, _) => Err(AgentError::Conflict),
         // As many clients as it takes sit at its terminals.
-        StatusCode::SERVICE_UNAVAILABLE => {
+        Upgraded::No(StatusCode::SERVICE_UNAVAILABLE, _) => {
             let full = StartFailure { kind: StartFailureKind::TerminalLimit, errno: None };
-            return Err(AgentError::Refused(full));
+            Err(AgentError::Refused(full))
         }
-        _ => return Err(AgentError::Malformed("status of a terminal")),
+        Upgraded::No(..) => Err(AgentError::Malformed("status of a terminal")),
     }
-    if answer.headers().get(header::UPGRADE).is_none_or(|value| value != PROTOCOL) {
-        return Err(AgentError::Malformed("protocol of a terminal"));
-    }
-    match wire_end {
-        Some(end) => end,
-        None => poll_fn(|cx| wire.poll_without_shutdown(cx)).await,
-    }
-    .map_err(|error| fault(&error))?;
-    let parts = wire.into_parts();
-    Ok(Terminal::new(parts.io.into_inner(), &parts.read_buf, from))
 }
 
 impl Terminal {

@@ -3,7 +3,7 @@
 
 use crate::api::refusals;
 use crate::routes::tenants::{keys, leaks, people, register};
-use crate::routes::{commands, exec, pty, sandboxes, session, system};
+use crate::routes::{commands, exec, files, pty, sandboxes, session, system};
 use bytes::Bytes;
 use std::sync::OnceLock;
 use utoipa::openapi::RefOr;
@@ -49,6 +49,23 @@ use utoipa::{Modify, OpenApi};
         pty::resize,
         session::exec,
         session::stream,
+        files::look::list,
+        files::change::delete,
+        files::download::download,
+        files::upload::upload,
+        files::change::make_directory,
+        files::upload::create,
+        files::change::copy,
+        files::change::rename,
+        files::change::chmod,
+        files::look::stat,
+        files::look::disk_usage,
+        files::look::search,
+        files::look::head_tail,
+        files::change::compress,
+        files::change::extract,
+        files::watch::start,
+        files::watch::socket,
         people::me,
         people::users,
         keys::list,
@@ -59,7 +76,7 @@ use utoipa::{Modify, OpenApi};
         register::register,
         leaks::list
     ),
-    components(schemas(crate::api::Exit)),
+    components(schemas(crate::api::Exit, crate::api::FileStat, crate::api::FileChange)),
     security(("key" = [])),
     modifiers(&Key, &Shared)
 )]

@@ -18,6 +18,7 @@ const TABLE: &[(StatusCode, &str, &str)] = &[
     (StatusCode::CONFLICT, "Conflict", "The object is not in a state for this."),
     (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The body is too long."),
     (StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", "This route speaks WebSocket, version 13."),
+    (StatusCode::RANGE_NOT_SATISFIABLE, "RangeNotSatisfiable", "The file has no such range."),
     (
         StatusCode::TOO_MANY_REQUESTS,
         "TooManyRequests",
@@ -26,6 +27,7 @@ const TABLE: &[(StatusCode, &str, &str)] = &[
     (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "The server failed; its log has the cause."),
     (StatusCode::BAD_GATEWAY, "BadGateway", "The sandbox's agent failed."),
     (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "There is no room, or the runtime is not there."),
+    (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", "The sandbox's disk is full."),
     (StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", "The sandbox or the runtime did not answer in time."),
 ];
 
@@ -95,6 +97,14 @@ group! {
 group! {
     /// A route that asks the runtime.
     Ruled = NOT_FOUND SERVICE_UNAVAILABLE GATEWAY_TIMEOUT
+}
+group! {
+    /// A route that writes files.
+    Stored = CONFLICT PAYLOAD_TOO_LARGE INSUFFICIENT_STORAGE
+}
+group! {
+    /// A route with ranges.
+    Ranged = RANGE_NOT_SATISFIABLE
 }
 group! {
     /// A route with a number of users at once.

@@ -6,7 +6,7 @@ use crate::auth::{self, Principal, Scope};
 use crate::error::{ApiError, ApiResult};
 use crate::input;
 use crate::quota::{Held, Kind};
-use crate::routes::{Command, Endpoint, Pty, Session};
+use crate::routes::{Command, Endpoint, Files, Pty, Session};
 use crate::server::Place;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -27,7 +27,7 @@ pub(super) fn authenticate(
     query: &str,
 ) -> ApiResult<Principal> {
     match endpoint {
-        Endpoint::Pty(_, Pty::Ephemeral | Pty::Attach(_)) => {
+        Endpoint::Pty(_, Pty::Ephemeral | Pty::Attach(_)) | Endpoint::Files(_, Files::WatchSocket(_)) => {
             app.keys.authenticate(&key_of_socket(headers, query))
         }
         _ => app.keys.authenticate(headers),
@@ -72,7 +72,8 @@ fn scope(endpoint: Endpoint<'_>) -> Option<Scope> {
         | Endpoint::ExecStream(_)
         | Endpoint::Command(..)
         | Endpoint::Pty(..)
-        | Endpoint::Session(..) => Some(Scope::Exec),
+        | Endpoint::Session(..)
+        | Endpoint::Files(..) => Some(Scope::Exec),
         Endpoint::Tenants(tenants) => tenants.scope(),
     }
 }
@@ -87,6 +88,25 @@ fn kinds(endpoint: Endpoint<'_>) -> &'static [Kind] {
         Endpoint::Command(_, Command::Attach | Command::Wait) | Endpoint::Pty(_, Pty::Attach(_)) => {
             &[Kind::Stream]
         }
+        Endpoint::Files(_, files) => match files {
+            Files::List
+            | Files::Download
+            | Files::Upload
+            | Files::Search
+            | Files::HeadTail
+            | Files::Watch
+            | Files::WatchSocket(_) => &[Kind::Stream],
+            Files::Delete
+            | Files::MakeDirectory
+            | Files::Create
+            | Files::Copy
+            | Files::Move
+            | Files::Chmod
+            | Files::Stat
+            | Files::DiskUsage
+            | Files::Compress
+            | Files::Extract => &[Kind::Execution],
+        },
         _ => &[],
     }
 }

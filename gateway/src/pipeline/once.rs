@@ -12,7 +12,7 @@ use crate::limits;
 use crate::reply::{self, JSON, Reply, ReplyBody};
 use crate::routes::program::key_text;
 use crate::routes::tenants::Tenants;
-use crate::routes::{Call, Command, Endpoint, Pty, Session, find};
+use crate::routes::{Call, Command, Endpoint, Files, Pty, Session, find};
 use crate::store::Kept;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -42,6 +42,17 @@ pub(super) fn memory(endpoint: Endpoint<'_>) -> Memory {
         | Endpoint::Command(_, Command::Kill | Command::Stdin(_) | Command::Signal(_))
         | Endpoint::Session(_, Session::Exec)
         | Endpoint::Pty(_, Pty::Create | Pty::Delete(_) | Pty::Execute(_) | Pty::Resize(_))
+        | Endpoint::Files(
+            _,
+            Files::Delete
+            | Files::MakeDirectory
+            | Files::Create
+            | Files::Copy
+            | Files::Move
+            | Files::Chmod
+            | Files::Compress
+            | Files::Extract,
+        )
         | Endpoint::Tenants(Tenants::DeleteKey(_) | Tenants::ActivateKey(_) | Tenants::TouchKey(_)) => {
             Memory::Answer
         }
@@ -58,6 +69,18 @@ pub(super) fn memory(endpoint: Endpoint<'_>) -> Memory {
         | Endpoint::Session(_, Session::Stream)
         | Endpoint::Command(_, Command::Run | Command::List | Command::Attach | Command::Wait)
         | Endpoint::Pty(_, Pty::Ephemeral | Pty::List | Pty::Attach(_) | Pty::Buffer(_))
+        | Endpoint::Files(
+            _,
+            Files::List
+            | Files::Download
+            | Files::Upload
+            | Files::Stat
+            | Files::DiskUsage
+            | Files::Search
+            | Files::HeadTail
+            | Files::Watch
+            | Files::WatchSocket(_),
+        )
         | Endpoint::Tenants(
             Tenants::Me | Tenants::Users | Tenants::ListKeys | Tenants::Register | Tenants::Leaks,
         ) => Memory::Nothing,

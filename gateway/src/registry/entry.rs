@@ -5,6 +5,7 @@ use super::standing::{Advance, Departure, Standing};
 use crate::limits;
 use crate::quota::SandboxHold;
 use crate::sandbox::{AutoSleep, Facts};
+use bulkhead_protocol::files::MAX_WATCHES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub(crate) struct Sandbox {
     /// [`Facts`] has what it was at first.
     auto_sleep: AtomicBool,
     streams: Arc<Semaphore>,
+    watches: Arc<Semaphore>,
     /// Room for input, counted in KiB.
     input: Arc<Semaphore>,
     /// Its place in its organisation's quota.
@@ -35,6 +37,7 @@ impl Sandbox {
             hold,
             standing: watch::Sender::new(Standing::new(state)),
             streams: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             input: Arc::new(Semaphore::new(limits::SANDBOX_INPUT >> 10)),
         }
     }
@@ -170,6 +173,11 @@ impl Sandbox {
     /// A place for one connection to the agent, or `None` when all are taken.
     pub(crate) fn stream(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.streams).try_acquire_owned().ok()
+    }
+
+    /// A place for one watch of its files, or `None` when all are taken.
+    pub(crate) fn watch(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.watches).try_acquire_owned().ok()
     }
 
     /// Room for so many bytes of input until the agent has taken them, or `None` when too much waits already.
