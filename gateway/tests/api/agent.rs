@@ -1,11 +1,13 @@
 //! An agent that runs nothing and does what the script says, most of it wrong.
 
 use crate::commands_agent::Commands;
+use crate::files_agent;
 use crate::pty_agent::Terminals;
 use bulkhead_protocol::agent::{
     AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, NAME_PATH, Program,
     StartFailure, StartFailureKind, Usage,
 };
+use bulkhead_protocol::files::FILES_PATH;
 use bulkhead_protocol::frame::{FrameType, encode};
 use bulkhead_protocol::runtime::CreateSandbox;
 use std::io::{self, Read, Write};
@@ -83,6 +85,9 @@ fn serve(
         && script(&spec).starts_with("command -v ")
     {
         return run(&mut stream, &spec);
+    }
+    if head.contains(FILES_PATH) {
+        return files_agent::serve(&mut stream, &body);
     }
     if image == "tty:latest" {
         return terminals.serve(&mut stream, &head, &body);

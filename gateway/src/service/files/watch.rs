@@ -21,6 +21,7 @@ use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::files::{FileOperation, MAX_WATCHES};
 use hyper::StatusCode;
 use std::collections::HashMap;
+use std::future::ready;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -163,6 +164,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sight<S> {
                 piece = self.watch.feed.piece(), if listens => Event::Piece(piece),
                 () = sleep_until(deadline) => Event::Time,
             };
+            if let Event::Piece(Err(_)) = event {
+                // The end of the sandbox may have come between the two waits above.
+                return Some(tokio::select! {
+                    biased;
+                    _ = &mut gone => Farewell::PARTED,
+                    () = ready(()) => Farewell::FAULT,
+                });
+            }
             match self.take(event) {
                 Ok(()) => {}
                 Err(farewell) => return farewell,
