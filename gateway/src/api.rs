@@ -18,7 +18,7 @@ pub(crate) use commands::{
 };
 pub(crate) use exec::{End, ExecData, ExecRequest, ExecTail, OnDisconnect, Truncated, Usage};
 pub(crate) use files::{
-    CreateFileRequest, FileChange, FileEntry, FileList, FileStat, FileText, Uploaded, WatchRequest,
+    CreateFileRequest, FileChange, FileEntry, FileList, FileStat, FileText, Octets, Uploaded, WatchRequest,
     WatchStarted, human,
 };
 pub(crate) use isolation::Isolation;

@@ -1,4 +1,4 @@
-//! Streams, code, background commands and terminals of the SDK.
+//! Streams, code, background commands, terminals and files of the SDK.
 
 use crate::run_sdk;
 use bulkhead_tests::Server;
@@ -31,4 +31,10 @@ fn terminals() {
 fn the_asynchronous_client() {
     let server = Server::start();
     run_sdk(&server, "asynchronous.py", &[]);
+}
+
+#[test]
+fn files() {
+    let server = Server::start();
+    run_sdk(&server, "files.py", &[]);
 }

@@ -83,6 +83,22 @@ impl Client {
         self.call("POST", path, Some(&body.to_string()))
     }
 
+    /// `POST /api<path>` with these bytes.
+    ///
+    /// # Panics
+    /// As [`Self::send`].
+    #[must_use]
+    pub fn upload(&self, path: &str, body: &[u8]) -> Answer {
+        let target = format!("/api{path}");
+        let headers = [("X-API-Key", self.key.as_str()), ("Content-Type", "application/octet-stream")];
+        let answer = self.unchecked("POST", &target, &headers, Some(body));
+        let answer = answer.unwrap_or_else(|e| panic!("POST {target}: {e}"));
+        let description = self.description().unwrap_or_else(|e| panic!("the description: {e}"));
+        let checked = description.check("POST", &target, &answer);
+        checked.unwrap_or_else(|drift| panic!("{drift}; body: {}", answer.text()));
+        answer
+    }
+
     /// Any method below `/api`; a body is labelled as JSON.
     #[must_use]
     pub fn call(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
@@ -116,7 +132,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Answer, ureq::Error> {
-        let answer = self.unchecked(method, target, headers, body)?;
+        let answer = self.unchecked(method, target, headers, body.map(str::as_bytes))?;
         if target.trim_start_matches('/').starts_with("api/") {
             let checked = self.description()?.check(method, target, &answer);
             checked.unwrap_or_else(|drift| panic!("{drift}; body: {}", answer.text()));
@@ -138,7 +154,7 @@ impl Client {
         method: &str,
         target: &str,
         headers: &[(&str, &str)],
-        body: Option<&str>,
+        body: Option<&[u8]>,
     ) -> Result<Answer, ureq::Error> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
         let mut request = Request::builder().method(method).uri(format!("http://{}{target}", self.address));
@@ -146,7 +162,7 @@ impl Client {
             request = request.header(*name, *value);
         }
         let mut response = match body {
-            Some(text) => self.agent.run(request.body(text.to_owned())?)?,
+            Some(bytes) => self.agent.run(request.body(bytes.to_vec())?)?,
             None => self.agent.run(request.body(())?)?,
         };
         let body = response.body_mut().with_config().limit(64 << 20).read_to_vec()?;

@@ -123,6 +123,12 @@ impl FileStat {
     }
 }
 
+/// Bytes of a file.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only its schema is used; the bytes are passed on as they come")]
+pub(crate) struct Octets(Vec<u8>);
+
 /// What a new file holds; without it an empty one, or one that exists as it is.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "only its schema is used; the fields are read one by one")]

@@ -3,7 +3,7 @@
 
 use super::parameters::{self as parameters, Carries};
 use super::range::{Wanted, wanted};
-use crate::api::refusals;
+use crate::api::{Octets, refusals};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::registry::Sandbox;
@@ -32,8 +32,8 @@ const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
         ("Range" = Option<String>, Header, description = "One range of bytes; anything else is ignored.")
     ),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 206, body = Vec<u8>, content_type = "application/octet-stream", description = "The range."),
+        (status = 200, content((Octets = "application/octet-stream"), (Octets = "application/x-tar"))),
+        (status = 206, body = Octets, content_type = "application/octet-stream", description = "The range."),
         refusals::Keyed, refusals::Reached, refusals::Ranged
     )
 )]

@@ -2,7 +2,7 @@
 
 use super::parameters::{self as parameters, Carries};
 use super::patiently;
-use crate::api::{CreateFileRequest, Envelope, FileText, Uploaded, refusals};
+use crate::api::{CreateFileRequest, Envelope, FileText, Octets, Uploaded, refusals};
 use crate::error::ApiResult;
 use crate::input::{self, Content, Fields, RequestBody};
 use crate::limits;
@@ -29,7 +29,7 @@ fn whole(path: PathText) -> FileOperation {
         ("path" = String, Query, description = "Absolute.", min_length = 1, max_length = 4095),
         ("format" = Option<String>, Query, description = "`tar`: the body is a tar stream, which is unpacked into the directory `path`.", pattern = "^tar$")
     ),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "At most 5 GiB."),
+    request_body(content = Octets, content_type = "application/octet-stream", description = "At most 5 GiB."),
     responses(
         (status = 200, body = Envelope<Uploaded>),
         refusals::Keyed, refusals::Bodied, refusals::Reached, refusals::Stored
