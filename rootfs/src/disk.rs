@@ -21,6 +21,8 @@ const TRASH: &str = ".trash";
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
+/// The bound that takes a bound away: `CLEAR_VALUE` of the kernel.
+const NO_LIMIT: u64 = u64::MAX;
 /// Disks of one id that may wait in the trash at once.
 const TRASHED: u32 = 1000;
 /// What overlayfs leaves in its work directory so that a `volatile` mount is not mistaken for one that was written
@@ -55,25 +57,36 @@ impl Disks {
         let name = CString::new(id).map_err(|_| Errno::EINVAL);
         let name = name.during("mkdir", || id.to_owned()).doing("make a disk")?;
         btrfs::create_subvolume(self.directory.as_fd(), &name).doing("make a disk")?;
-        let directory = below(self.directory.as_fd(), id).doing("open a disk")?;
-        let number = btrfs::subvolume_of(directory.as_fd()).doing("limit a disk")?;
-        btrfs::limit_subvolume(self.directory.as_fd(), number, bytes).doing("limit a disk")?;
-        let disk = Disk { directory, owner: self.owner };
+        let disk = self.open_disk(id)?;
+        self.bound(&disk, bytes)?;
         disk.fill().doing("fill a disk")?;
         Ok(disk)
     }
 
-    /// Takes a disk that an earlier launch left, limited to `bytes` from here on. Nothing may use it any more.
+    /// Takes a disk that an earlier launch left, and its limit away until [`Self::bound`]: a tenant may have filled
+    /// it, and the overlay and the files of `/etc` want some room. Nothing may use it any more.
     ///
     /// # Errors
     /// `ENOENT` when there is none.
-    pub fn reopen(&self, id: &str, bytes: u64) -> Result<Disk> {
-        let directory = below(self.directory.as_fd(), id).doing("open a disk")?;
-        let number = btrfs::subvolume_of(directory.as_fd()).doing("limit a disk")?;
-        btrfs::limit_subvolume(self.directory.as_fd(), number, bytes).doing("limit a disk")?;
-        let disk = Disk { directory, owner: self.owner };
+    pub fn reopen(&self, id: &str) -> Result<Disk> {
+        let disk = self.open_disk(id)?;
+        self.bound(&disk, NO_LIMIT)?;
         disk.forget_volatile().doing("take a disk again")?;
         Ok(disk)
+    }
+
+    /// Limits a disk to `bytes` from here on, also one that holds more; before anything of a tenant runs.
+    ///
+    /// # Errors
+    /// As ioctl(2).
+    pub fn bound(&self, disk: &Disk, bytes: u64) -> Result<()> {
+        let number = btrfs::subvolume_of(disk.directory()).doing("limit a disk")?;
+        btrfs::limit_subvolume(self.directory.as_fd(), number, bytes).doing("limit a disk")
+    }
+
+    fn open_disk(&self, id: &str) -> Result<Disk> {
+        let directory = below(self.directory.as_fd(), id).doing("open a disk")?;
+        Ok(Disk { directory, owner: self.owner })
     }
 
     /// Puts a disk out of reach at once; a missing one is fine.

@@ -101,13 +101,15 @@ impl Store {
         self.resolve(image)?;
         let disk = match use_of {
             Use::New => self.disks.create(id, disk_bytes)?,
-            Use::Kept => self.disks.reopen(id, disk_bytes)?,
+            Use::Kept => self.disks.reopen(id)?,
         };
         // Before the overlay: what lies on the disk must not change under it.
         let mut mounts = etc::put(self.etc, hostname, range, &disk, use_of)?;
         let maps = self.maps.get(self.neutral, range)?;
         let root = overlay::root(self.skeleton.as_fd(), disk.directory(), maps, &self.passing)?;
         if use_of == Use::Kept {
+            // After what is ours was written: a full disk must not keep its sandbox from starting again.
+            self.disks.bound(&disk, disk_bytes)?;
             etc::keep_placeable(&mut mounts, root.as_fd());
         }
         let (usr, nothing) = (self.host_usr.as_fd(), self.nothing.as_fd());

@@ -91,3 +91,20 @@ fn a_delete_takes_one_that_sleeps() {
     sandbox.delete();
     server.assert_no_sandbox_left();
 }
+
+/// What a tenant filled can be started again, is as bounded as before, and can be emptied.
+#[test]
+fn a_full_disk_wakes_and_is_bounded_as_before() {
+    let server = Server::start();
+    let sandbox = server.create_with(json!({"limits": {"diskMiB": 64}}));
+    let fill = "for size in 1M 4k 1; do i=0; while head -c $size /dev/zero > /root/$size.$i; do i=$((i+1)); done; \
+                done 2>/dev/null; sync; echo x > /root/more";
+    assert!(sandbox.exec(fill).stderr.contains("quota"), "the disk is not full");
+    for _ in 0..3 {
+        step(&sandbox, "sleep");
+        step(&sandbox, "wake");
+        let run = sandbox.exec("head -c 8M /dev/zero > /root/again");
+        assert!(run.code != 0 && run.stderr.contains("quota"), "{run:?}");
+    }
+    assert_eq!(sandbox.exec("rm /root/1M.* && head -c 8M /dev/zero > /root/again").code, 0);
+}
