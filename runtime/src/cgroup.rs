@@ -89,6 +89,17 @@ impl Groups {
         Ok(unified.map(|unified| Group { unified, v1 }))
     }
 
+    /// Whether anything is left of a sandbox's groups.
+    pub(crate) fn exists(&self, id: &SandboxId) -> Result<bool> {
+        let v1 = self.v1.iter().map(|(_, parent)| parent);
+        for parent in std::iter::once(&self.unified).chain(v1) {
+            if find(parent.as_fd(), id.as_str()).doing("look for a cgroup")?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether the processes of a sandbox stand still, as the kernel says.
     pub(crate) fn life(&self, id: &SandboxId) -> Result<Life> {
         let directory = openat(&self.unified, id.as_str(), DIRECTORY, Mode::empty())

@@ -99,6 +99,11 @@ pub(crate) struct Again {
 }
 
 impl Again {
+    /// When the next look is due.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+
     /// The first look is due after a moment.
     pub(crate) fn soon() -> Self {
         Self { at: Instant::now() + FIRST_PAUSE, pause: FIRST_PAUSE }

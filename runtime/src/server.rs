@@ -8,6 +8,7 @@ mod create;
 mod ending;
 mod poll;
 mod reaper;
+mod strays;
 mod table;
 mod turning;
 
@@ -27,6 +28,7 @@ use crate::networks::{Networks, QUIET};
 use crate::record::{Fate, Record, Records};
 use crate::roots::Roots;
 use crate::sandbox::Sandbox;
+use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{Event, Message, RefusalKind, Reply};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::pidfd;
@@ -34,10 +36,11 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Poll, Token};
 pub use reaper::ReaperCommand;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use strays::Stray;
 use table::Table;
 
 /// How often a stop that destroys looks whether it is done, when no event came.
@@ -84,6 +87,8 @@ struct Server {
     connections: HashMap<u64, Connection>,
     next_connection: u64,
     table: Table,
+    /// Those that no record names and somebody wants ended.
+    strays: BTreeMap<SandboxId, Stray>,
     reaper: reaper::Reaper,
     admission: Admission,
     networks: Networks,
@@ -121,7 +126,7 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
             }
         }
         server.tick();
-        if server.stop_by.is_some_and(|by| server.table.is_empty() || Instant::now() > by) {
+        if server.stop_by.is_some_and(|by| server.is_empty() || Instant::now() > by) {
             break;
         }
     }
@@ -163,6 +168,7 @@ impl Server {
             connections: HashMap::new(),
             next_connection: 0,
             table: Table::default(),
+            strays: BTreeMap::new(),
             reaper: reaper::Reaper::new(config.reaper),
             stop_by: None,
         };
@@ -206,7 +212,8 @@ impl Server {
 
     /// How long to wait for an event.
     fn patience(&self) -> Option<Duration> {
-        let due = self.table.next_due().map(|due| due.saturating_duration_since(Instant::now()));
+        let due = [self.table.next_due(), self.next_stray_due()].into_iter().flatten().min();
+        let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let stop = self.stop_by.map(|_| STOP_TICK);
         let quiet = self.wants_quiet().then_some(QUIET);
         due.into_iter().chain(stop).chain(quiet).min()
@@ -308,6 +315,11 @@ impl Server {
         for slot in self.table.due(Instant::now()) {
             self.look_at(slot);
         }
+        self.look_at_strays();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.strays.is_empty()
     }
 
     fn look_at(&mut self, slot: u32) {
@@ -333,23 +345,32 @@ impl Server {
         }
     }
 
-    /// Those that run and those that are nothing but a disk.
+    /// Those that run, those that are nothing but a disk, and those that no record names.
     fn destroy_all(&mut self) {
         let ids: Vec<_> = self.table.ids().cloned().collect();
         for id in ids {
             self.begin_end(&id, Fate::Discard, Vec::new());
         }
-        let kept = self.disks().unwrap_or_else(|error| {
+        let others = self.beside_table().unwrap_or_else(|error| {
             Self::note(&error);
-            Vec::new()
+            HashSet::new()
         });
-        for id in kept {
-            if self.table.get(&id).is_none()
-                && let Err(error) = self.discard_kept_disk(&id)
-            {
-                Self::note(&error);
+        for id in others {
+            match self.is_stray(&id) {
+                Ok(true) => self.end_stray(&id, Fate::Discard, Vec::new()),
+                Ok(false) => drop(self.discard_kept_disk(&id).inspect_err(Self::note)),
+                Err(error) => Self::note(&error),
             }
         }
+    }
+
+    /// Disks and groups that no sandbox of the table has.
+    fn beside_table(&self) -> Result<HashSet<SandboxId>> {
+        let groups = self.groups.list_sandboxes()?;
+        let mut ids: HashSet<_> = groups.iter().filter_map(|name| SandboxId::parse(name).ok()).collect();
+        ids.extend(self.disks()?);
+        ids.retain(|id| self.table.get(id).is_none());
+        Ok(ids)
     }
 
     fn finish(mut self) -> Result<()> {

@@ -30,7 +30,7 @@ pub(crate) fn refused(reply: &Reply) -> Option<RefusalKind> {
     }
 }
 
-fn listed(link: &mut RuntimeLink, id: &SandboxId) -> Option<SandboxStatus> {
+pub(crate) fn listed(link: &mut RuntimeLink, id: &SandboxId) -> Option<SandboxStatus> {
     match link.call(Call::List { after: None }) {
         Reply::Sandboxes(rows) => rows.into_iter().find(|row| row.id == *id),
         other => panic!("{other:?}"),

@@ -10,6 +10,7 @@ mod records;
 mod restarts;
 mod stops;
 mod storm;
+mod strays;
 
 use bulkhead_tests::{Sandbox, Server, eventually};
 use serde_json::json;

@@ -83,14 +83,17 @@ impl Records {
         }
     }
 
-    /// Reads all records. What is torn, foreign, of another owner or in contradiction to an older one is renamed to
+    /// Reads all records. What cannot be read at this moment may be whole: that is an error. What is torn, foreign, of another owner or in contradiction to an older one is renamed to
     /// `*.bad` and reported: nothing is done because of it, to nobody.
     pub(crate) fn read_all(&self) -> Result<Found> {
         let mut read = Vec::new();
         for path in self.files(RECORD)? {
             match self.read(&path) {
                 Ok(record) => read.push(record),
-                Err(error) => set_aside(&path, &chain(&error))?,
+                Err(error @ (Error::Directory { .. } | Error::Record { .. })) => {
+                    set_aside(&path, &chain(&error))?;
+                }
+                Err(error) => return Err(error),
             }
         }
         // Of two that claim one range, the one that runs must not be lost; else the older was there when it was free.
@@ -132,6 +135,10 @@ impl Records {
     fn read(&self, path: &Path) -> Result<(SystemTime, Record)> {
         let problem = |problem| Error::Directory { path: path.to_owned(), problem };
         let label = || path.display().to_string();
+        let found = fs::symlink_metadata(path).during("lstat", label).doing("read a record")?;
+        if !found.is_file() {
+            return Err(problem("is no record"));
+        }
         let file = fs::OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -139,7 +146,7 @@ impl Records {
             .during("open", label)
             .doing("read a record")?;
         let meta = file.metadata().during("fstat", label).doing("read a record")?;
-        if !meta.is_file() || meta.len() > LONGEST {
+        if meta.len() > LONGEST {
             return Err(problem("is no record"));
         }
         if meta.uid() != self.owner || meta.mode() & 0o022 != 0 {

@@ -96,14 +96,29 @@ impl Server {
                 let reply = if fate == Fate::Keep { Reply::Stopped } else { unknown() };
                 return self.begin_end(id, fate, vec![(waiter, reply)]);
             }
-            Some(Sandbox::Ending(_)) | None => return self.answer(waiter, unknown()),
+            Some(Sandbox::Ending(_)) => return self.answer(waiter, unknown()),
+            None => return self.stop_stray(waiter, id),
         };
         self.begin_end(id, Fate::Keep, vec![(waiter, reply)]);
+    }
+
+    /// What no record names may run all the same: "unknown" would be read as "it stopped".
+    fn stop_stray(&mut self, waiter: Waiter, id: &SandboxId) {
+        match self.is_stray(id) {
+            Ok(true) => self.end_stray(id, Fate::Keep, vec![(waiter, Reply::Stopped)]),
+            Ok(false) => self.refuse(waiter, RefusalKind::Unknown, id.to_string()),
+            Err(error) => self.refuse(waiter, error.kind(), chain(&error)),
+        }
     }
 
     fn destroy(&mut self, waiter: Waiter, id: &SandboxId) {
         if self.table.get(id).is_some() {
             return self.begin_end(id, Fate::Discard, vec![(waiter, Reply::Destroyed)]);
+        }
+        match self.is_stray(id) {
+            Ok(true) => return self.end_stray(id, Fate::Discard, vec![(waiter, Reply::Destroyed)]),
+            Ok(false) => {}
+            Err(error) => return self.refuse(waiter, error.kind(), chain(&error)),
         }
         // A disk without a sandbox is what a stop leaves.
         match self.discard_kept_disk(id) {

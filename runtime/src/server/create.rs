@@ -7,7 +7,7 @@ use crate::error::{Error, Result, chain};
 use crate::failpoint::failpoint;
 use crate::launch::{Clock, Failed, Mapped, Prepared};
 use crate::record::{Fate, Phase, Record};
-use crate::sandbox::{Ending, Sandbox};
+use crate::sandbox::Sandbox;
 use bulkhead_protocol::runtime::{
     CreateSandbox, Disk, MAX_IMAGE_NAME, RefusalKind, Reply, Scarce, is_hostname,
 };
@@ -28,16 +28,27 @@ impl Server {
         if let Some(sandbox) = self.table.take_named(&request.id) {
             return self.create_after(sandbox, waiter, request);
         }
+        if self.strays.contains_key(&request.id) {
+            return self.create_after_stray(waiter, request);
+        }
         match self.check_disk(&request) {
-            Ok(()) => self.begin_launch(waiter, request),
+            Ok(()) => self.create_where_nothing_is(waiter, request),
             Err((kind, detail)) => self.refuse(waiter, kind, detail),
+        }
+    }
+
+    fn create_where_nothing_is(&mut self, waiter: Waiter, request: CreateSandbox) {
+        match self.is_stray(&request.id) {
+            Ok(true) => self.create_after_stray(waiter, request),
+            Ok(false) => self.begin_launch(waiter, request),
+            Err(error) => self.refuse(waiter, error.kind(), chain(&error)),
         }
     }
 
     /// A launch on a disk whose last launch is still ending begins when that has ended.
     fn create_after(&mut self, sandbox: Sandbox, waiter: Waiter, request: CreateSandbox) {
         match sandbox {
-            Sandbox::Ending(mut ending) if waits_for(&ending, request.disk) => {
+            Sandbox::Ending(mut ending) if waits_for(ending.fate, request.disk) && ending.next.is_none() => {
                 ending.next = Some((waiter, request));
                 self.table.insert(Sandbox::Ending(ending));
             }
@@ -177,8 +188,9 @@ impl Server {
     }
 }
 
-fn waits_for(ending: &Ending, disk: Disk) -> bool {
-    (ending.fate, disk) == (Fate::Keep, Disk::Kept) && ending.next.is_none()
+/// Whether a launch with this disk finds what it needs when an end is over that leaves the disk to `fate`.
+pub(super) fn waits_for(fate: Fate, disk: Disk) -> bool {
+    (fate, disk) == (Fate::Keep, Disk::Kept)
 }
 
 /// The rules of a request that need no look at anything else.

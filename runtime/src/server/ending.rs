@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who is told what when nothing of a sandbox lives any more.
-type Waiters = Vec<(Waiter, Reply)>;
+pub(super) type Waiters = Vec<(Waiter, Reply)>;
 
 impl Server {
     /// Ends a sandbox that exists, in whatever state. A disk that was to be kept may be discarded after all, never the
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// Kills what lives in a sandbox, and gives back the file that tells when nothing does.
-    fn kill(&self, id: &SandboxId) -> Result<Option<Events>> {
+    pub(super) fn kill(&self, id: &SandboxId) -> Result<Option<Events>> {
         let Some(group) = self.groups.get(id)? else { return Ok(None) };
         // Opened first, so that the change is not missed.
         let events = group.events()?;
@@ -145,7 +145,7 @@ impl Server {
             self.poll.remove(agent.as_fd());
         }
         if ending.stage == Stage::Dying {
-            if self.lives(ending)? {
+            if self.lives(&ending.record.id, &mut ending.killed)? {
                 return Ok(false);
             }
             failpoint!(EndEmpty);
@@ -157,12 +157,12 @@ impl Server {
 
     /// Whether something lives; what does so for long is killed again. Asked by name each time: what cannot be
     /// asked is not empty.
-    fn lives(&self, ending: &mut Ending) -> Result<bool> {
-        let Some(group) = self.groups.get(&ending.record.id)? else { return Ok(false) };
+    pub(super) fn lives(&self, id: &SandboxId, killed: &mut Instant) -> Result<bool> {
+        let Some(group) = self.groups.get(id)? else { return Ok(false) };
         let populated = group.events()?.read()?.populated;
-        if populated && ending.killed.elapsed() > KILL_AGAIN {
+        if populated && killed.elapsed() > KILL_AGAIN {
             group.kill()?;
-            ending.killed = Instant::now();
+            *killed = Instant::now();
         }
         Ok(populated)
     }
@@ -206,7 +206,7 @@ impl Server {
 }
 
 /// What a create hears whose sandbox was stopped or destroyed before it ran.
-fn ended_meanwhile() -> Reply {
+pub(super) fn ended_meanwhile() -> Reply {
     Reply::Refused { kind: RefusalKind::Failed, detail: "ended meanwhile".to_owned() }
 }
 
