@@ -76,7 +76,7 @@ pub(crate) struct Ending {
     pub(crate) killed: Instant,
     /// How far it is.
     pub(crate) stage: Stage,
-    /// A launch on the kept disk that begins when all of this one is gone.
+    /// A launch that begins when all of this one is gone.
     pub(crate) next: Option<(Waiter, CreateSandbox)>,
     /// When it is looked at again, if no event comes before.
     pub(crate) again: Again,

@@ -1,6 +1,7 @@
 //! `kill -9` of every part, with sandboxes running: what was acknowledged stays, what is deleted leaves nothing.
 
 mod agents;
+mod askers;
 mod commands;
 mod exhausted;
 mod failpoints;

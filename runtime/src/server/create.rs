@@ -45,7 +45,7 @@ impl Server {
         }
     }
 
-    /// A launch on a disk whose last launch is still ending begins when that has ended.
+    /// A launch whose id has one that is still ending begins when that has ended, if the disk is then as it wants it.
     fn create_after(&mut self, sandbox: Sandbox, waiter: Waiter, request: CreateSandbox) {
         match sandbox {
             Sandbox::Ending(mut ending) if waits_for(ending.fate, request.disk) && ending.next.is_none() => {
@@ -190,7 +190,7 @@ impl Server {
 
 /// Whether a launch with this disk finds what it needs when an end is over that leaves the disk to `fate`.
 pub(super) fn waits_for(fate: Fate, disk: Disk) -> bool {
-    (fate, disk) == (Fate::Keep, Disk::Kept)
+    matches!((fate, disk), (Fate::Keep, Disk::Kept) | (Fate::Discard, Disk::New))
 }
 
 /// The rules of a request that need no look at anything else.
