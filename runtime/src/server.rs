@@ -85,6 +85,8 @@ struct Server {
     poll: Poll,
     listener: Listener,
     connections: HashMap<u64, Connection>,
+    /// Connections that ended, whose launches are not given up yet.
+    gone: HashSet<u64>,
     next_connection: u64,
     table: Table,
     /// Those that no record names and somebody wants ended.
@@ -166,6 +168,7 @@ impl Server {
             roots,
             poll: Poll::new()?,
             connections: HashMap::new(),
+            gone: HashSet::new(),
             next_connection: 0,
             table: Table::default(),
             strays: BTreeMap::new(),
@@ -216,7 +219,8 @@ impl Server {
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let stop = self.stop_by.map(|_| STOP_TICK);
         let quiet = self.wants_quiet().then_some(QUIET);
-        due.into_iter().chain(stop).chain(quiet).min()
+        let gone = (!self.gone.is_empty()).then_some(Duration::ZERO);
+        due.into_iter().chain(stop).chain(quiet).chain(gone).min()
     }
 
     fn wants_quiet(&self) -> bool {
@@ -270,19 +274,25 @@ impl Server {
                 self.call(waiter, request.call);
             }
             Received::Nothing => {}
-            Received::Closed => drop(self.connections.remove(&number)),
+            Received::Closed => self.hang_up(number),
             Received::Garbage(what) => {
                 tracing::error!(what, "connection closed: not a request");
-                self.connections.remove(&number);
+                self.hang_up(number);
             }
         }
+    }
+
+    /// Its launches are given up a little later, when no sandbox is out of the table.
+    fn hang_up(&mut self, number: u64) {
+        self.connections.remove(&number);
+        self.gone.insert(number);
     }
 
     fn answer(&mut self, waiter: Waiter, reply: Reply) {
         let connection = self.connections.get(&waiter.connection);
         if connection.is_some_and(|connection| !connection.reply(waiter.seq, reply)) {
             tracing::warn!("connection closed: it does not take its replies");
-            self.connections.remove(&waiter.connection);
+            self.hang_up(waiter.connection);
         }
     }
 
@@ -307,11 +317,15 @@ impl Server {
         }
         let event = Message::Event(Event::Died { id: record.id.clone(), launch: record.launch });
         self.begin_end_of(record, None, Fate::Keep, Vec::new());
-        self.connections.retain(|_, connection| connection.send(&event));
+        let deaf = self.connections.iter().filter(|(_, connection)| !connection.send(&event));
+        for number in deaf.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.hang_up(number);
+        }
     }
 
     /// What is due without an event.
     fn tick(&mut self) {
+        self.give_up_launches();
         for slot in self.table.due(Instant::now()) {
             self.look_at(slot);
         }

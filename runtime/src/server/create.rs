@@ -162,6 +162,29 @@ impl Server {
         self.launch_failed(mapped.abandon(), waiter);
     }
 
+    /// A launch that nobody will be told of ends, and one that waits does not begin: whoever asks next what runs must
+    /// not find it a moment after it was not there.
+    pub(super) fn give_up_launches(&mut self) {
+        let gone = std::mem::take(&mut self.gone);
+        if gone.is_empty() {
+            return;
+        }
+        let is_gone = |waiter: &Waiter| gone.contains(&waiter.connection);
+        for id in self.table.ids().cloned().collect::<Vec<_>>() {
+            match self.table.get_mut(&id) {
+                Some(Sandbox::Launching { mapped, waiter, .. }) if is_gone(waiter) => {
+                    let fate = mapped.record().phase.fate();
+                    self.begin_end(&id, fate, Vec::new());
+                }
+                Some(Sandbox::Ending(ending)) => drop(ending.next.take_if(|(waiter, _)| is_gone(waiter))),
+                _ => {}
+            }
+        }
+        for stray in self.strays.values_mut() {
+            stray.next.take_if(|(waiter, _)| is_gone(waiter));
+        }
+    }
+
     /// The gateway checked all of this; who trusts a request because of its sender has one wall less.
     fn check(&self, request: &CreateSandbox) -> std::result::Result<(), Refusal> {
         if self.stop_by.is_some() {

@@ -59,6 +59,11 @@ impl Table {
         self.sandboxes.get(id)
     }
 
+    /// To change what the sums and the times of the table do not depend on.
+    pub(super) fn get_mut(&mut self, id: &SandboxId) -> Option<&mut Sandbox> {
+        self.sandboxes.get_mut(id)
+    }
+
     pub(super) fn in_slot(&self, slot: u32) -> Option<&Sandbox> {
         self.by_slot.get(&slot).and_then(|id| self.sandboxes.get(id))
     }
