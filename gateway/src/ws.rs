@@ -4,6 +4,7 @@
 mod client;
 mod cutter;
 mod handshake;
+pub(crate) mod line;
 
 pub(crate) use client::{Client, Said};
 pub(crate) use cutter::{Cutter, Tail};

@@ -7,25 +7,30 @@ use crate::error::chain;
 use crate::limits;
 use crate::registry::{Goal, Sandbox, State};
 use bulkhead_protocol::SandboxId;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Looks for ever.
 pub(crate) async fn sweep(app: Arc<App>) {
     let mut ticks = interval(limits::SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut tasks, mut busy) = (JoinSet::new(), HashSet::new());
+    let (mut tasks, mut busy) = (JoinSet::new(), HashMap::new());
     let mut keys = Instant::now();
     loop {
         ticks.tick().await;
-        while let Some(done) = tasks.try_join_next() {
-            match done {
-                Ok(id) => drop(busy.remove(&id)),
-                Err(error) => tracing::error!(%error, "a look after an idle sandbox failed"),
-            }
+        while let Some(done) = tasks.try_join_next_with_id() {
+            // Also one that failed is looked at again.
+            let task = done.map_or_else(
+                |error| {
+                    tracing::error!(%error, "a look after an idle sandbox failed");
+                    error.id()
+                },
+                |(task, ())| task,
+            );
+            busy.remove(&task);
         }
         for sandbox in app.registry.all() {
             look(&app, sandbox, &mut tasks, &mut busy);
@@ -40,36 +45,23 @@ pub(crate) async fn sweep(app: Arc<App>) {
 }
 
 /// Begins what has to happen to one of them.
-fn look(
-    app: &Arc<App>,
-    sandbox: Arc<Sandbox>,
-    tasks: &mut JoinSet<SandboxId>,
-    busy: &mut HashSet<SandboxId>,
-) {
+fn look(app: &Arc<App>, sandbox: Arc<Sandbox>, tasks: &mut JoinSet<()>, busy: &mut HashMap<Id, SandboxId>) {
     let id = sandbox.facts.id.clone();
     // One that is being deleted goes by itself.
     let expired = sandbox.state() != State::Deleting
         && sandbox.facts.settings.expires.as_ref().is_some_and(|end| app.clock.is_past(end));
     let limit = sandbox.idle_limit();
     let rests = limit.filter(|limit| sandbox.idle().is_some_and(|idle| idle >= *limit));
-    if (!expired && rests.is_none()) || busy.contains(&id) {
+    if (!expired && rests.is_none()) || busy.values().any(|other| *other == id) {
         return;
     }
     let app = Arc::clone(app);
     if expired {
-        busy.insert(id.clone());
-        tasks.spawn(async move {
-            expire(&app, &sandbox).await;
-            id
-        });
+        busy.insert(tasks.spawn(async move { expire(&app, &sandbox).await }).id(), id);
     } else if let Some(limit) = rests
         && busy.len() < limits::SWEEP_ASKS
     {
-        busy.insert(id.clone());
-        tasks.spawn(async move {
-            rest(&app, &sandbox, limit).await;
-            id
-        });
+        busy.insert(tasks.spawn(async move { rest(&app, &sandbox, limit).await }).id(), id);
     }
 }
 

@@ -5,20 +5,17 @@ use crate::api::{Envelope, WatchRequest, WatchStarted, refusals};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields, Switch};
-use crate::limits;
 use crate::quota::Held;
 use crate::reply::{self, Reply};
 use crate::routes::Call;
-use crate::server::{Place, closed};
+use crate::server::Place;
 use crate::service::files::watch::{self as service, Sight, Watch};
 use crate::service::life::ready;
-use crate::ws::{Client, Farewell, accept};
+use crate::ws::{accept, line};
 use bulkhead_protocol::files::{FileOperation, Hidden, Reach};
 use hyper::StatusCode;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::sync::Arc;
-use tokio::time::sleep;
 
 /// Begins to collect what happens to files. The watch ends with its WebSocket, or after a minute without one.
 #[utoipa::path(
@@ -86,27 +83,7 @@ struct Line {
 impl Line {
     async fn serve(self, upgrade: OnUpgrade) {
         let Self { app, watch, place, held } = self;
-        let upgraded = match upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                tracing::debug!(%error, "a client left during its handshake");
-                return;
-            }
-        };
-        let open = app.metrics.socket();
-        let client = Client::new(TokioIo::new(upgraded)).await;
-        let mut closing = place.closing();
-        let end = async {
-            tokio::select! {
-                () = closed(&mut closing) => Farewell::CLOSING,
-                () = place.claim().cut() => Farewell::REVOKED,
-            }
-        };
-        tokio::select! {
-            () = Sight::new(client, watch).run(end) => {}
-            // A client that is told goodbye need not answer, but its key has ended.
-            () = async { place.claim().cut().await; sleep(limits::KEY_GOODBYE).await } => {}
-        }
-        drop((open, place, held));
+        line::serve(&app, upgrade, &place, |client| Sight::new(client, watch).run(line::end(&place))).await;
+        drop(held);
     }
 }

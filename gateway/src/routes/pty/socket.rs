@@ -12,17 +12,15 @@ use crate::quota::Held;
 use crate::registry::Visit;
 use crate::reply::Reply;
 use crate::routes::Call;
-use crate::server::{Place, closed};
+use crate::server::Place;
 use crate::service::life::ready;
 use crate::service::pty::bridge::{Bridge, Gaps};
 use crate::service::pty::{self as service, Ephemeral};
-use crate::ws::{Client, Farewell, accept};
+use crate::ws::{accept, line};
 use bulkhead_protocol::agent::{Hold, Size};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::sleep;
 
 /// A terminal of one's own: it ends with the WebSocket.
 ///
@@ -119,28 +117,11 @@ struct Line {
 impl Line {
     async fn serve(self, upgrade: OnUpgrade) {
         let Self { app, visit, place, terminal, owner, places, gaps, held } = self;
-        let upgraded = match upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                tracing::debug!(%error, "a client left during its handshake");
-                return;
-            }
-        };
-        let open = app.metrics.socket();
-        let client = Client::new(TokioIo::new(upgraded)).await;
-        let mut closing = place.closing();
-        let end = async {
-            tokio::select! {
-                () = closed(&mut closing) => Farewell::CLOSING,
-                () = place.claim().cut() => Farewell::REVOKED,
-            }
-        };
-        tokio::select! {
-            () = Bridge::new(client, terminal, owner, gaps).run(&app, &visit, end) => {}
-            // A client that is told goodbye need not answer, but its key has ended.
-            () = async { place.claim().cut().await; sleep(limits::KEY_GOODBYE).await } => {}
-        }
-        drop((open, places, place, held));
+        line::serve(&app, upgrade, &place, |client| {
+            Bridge::new(client, terminal, owner, gaps).run(&app, &visit, line::end(&place))
+        })
+        .await;
+        drop((places, held));
     }
 }
 
