@@ -58,7 +58,8 @@ impl Names {
 
     fn path(&self, route: &Route) -> String {
         let path = route.path.replace("{id}", &self.id).replace("{sid}", &self.sid);
-        path.replace("{pid}", &self.live.to_string()).replace("{keyId}", &self.key)
+        let path = path.replace("{pid}", &self.live.to_string()).replace("{keyId}", &self.key);
+        path + query(&route.operation)
     }
 
     /// A body with which the owner succeeds.
@@ -74,6 +75,7 @@ impl Names {
             "sessionExecStream" => json!({"sessionId": self.shell, "command": "true"}),
             "resizePtySession" => json!({"cols": 80, "rows": 24}),
             "executePtySessionCommand" => json!({"command": "true"}),
+            "startWatch" => json!({"path": "/root"}),
             "patchSandbox" | "updateSandbox" => json!({"autoSleep": false}),
             _ => json!({}),
         })
@@ -82,6 +84,20 @@ impl Names {
     fn send(&self, client: &Client, route: &Route) -> Answer {
         let body = self.body(route).map(|body| body.to_string());
         client.call(&route.method, &self.path(route), body.as_deref())
+    }
+}
+
+/// The parameters with which the owner succeeds.
+fn query(operation: &str) -> &'static str {
+    match operation {
+        "deleteFile" | "statFile" | "downloadFile" | "headTail" => "?path=/etc/passwd",
+        "createFile" | "createDirectory" | "uploadFile" => "?path=/root/new",
+        "compressFile" => "?path=/root",
+        "changePermissions" => "?path=/etc/passwd&mode=644",
+        "copyFile" | "moveFile" => "?from=/etc/passwd&to=/root/new",
+        "extractArchive" => "?archive=/etc/passwd",
+        "searchFiles" => "?pattern=x",
+        _ => "",
     }
 }
 
@@ -136,12 +152,18 @@ fn t01_parts_of_another_sandbox_are_not_reached_through_ones_own() {
     for route in routes(&attacker).iter().filter(|route| route.path.contains("{sid}")) {
         let answer = mixed.send(&attacker, route);
         // Asked without a handshake it says what it speaks before it looks.
-        let expected = if route.operation == "connectPtySession" { 426 } else { 404 };
+        let socket = matches!(route.operation.as_str(), "connectPtySession" | "streamWatchEvents");
+        let expected = if socket { 426 } else { 404 };
         assert_eq!(answer.status, expected, "{} {}: {}", route.method, route.path, answer.text());
     }
-    let target = format!("/api/sandboxes/{own}/pty/sessions/{}?apiKey={}", theirs.sid, attacker.key());
-    let refused = WebSocket::connect(server.address(), &target, &[]).expect_err("no upgrade");
-    assert_eq!(refused.status, 404);
+    let watch =
+        victim.client().post(&victim.path("/files/watch"), &json!({"path": "/root"})).expect(200).data();
+    let watch = watch["sessionId"].as_str().expect("an id");
+    for rest in [format!("pty/sessions/{}", theirs.sid), format!("files/watch/{watch}/stream")] {
+        let target = format!("/api/sandboxes/{own}/{rest}?apiKey={}", attacker.key());
+        let refused = WebSocket::connect(server.address(), &target, &[]).expect_err("no upgrade");
+        assert_eq!(refused.status, 404, "{rest}");
+    }
     assert_eq!(seen(victim.client(), &theirs), before);
     let _done = attacker.delete(&format!("/sandboxes/{own}")).expect(200);
 }
