@@ -30,6 +30,8 @@ use tokio::io::Interest;
 
 /// How long the switch of protocols may take.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a call waits for a place. Shorter than the gateway's patience with the first byte of an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a worker whose gateway hung up may take to undo what it began.
 const GRACE: Duration = Duration::from_secs(2);
 /// A worker keeps its own time. One that is this late is killed.
@@ -46,11 +48,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Finds the user and a free place.
+    /// Finds the user, and waits for a free place: a client that goes on with its next call may be a moment ahead of
+    /// the end of its last worker.
     ///
     /// # Errors
     /// [`StartFailureKind::NoSuchUser`], [`StartFailureKind::ExecutionLimit`].
-    pub(crate) fn admit(executions: Rc<Executions>, call: &FileCall) -> Result<Self, StartFailure> {
+    pub(crate) async fn admit(executions: Rc<Executions>, call: &FileCall) -> Result<Self, StartFailure> {
         let account = user::find(call.user.as_deref())?;
         let text = serde_json::to_vec(call).map_err(|_| refused(StartFailureKind::Invalid))?;
         let (slots, limit) = match &call.operation {
@@ -58,7 +61,7 @@ impl Worker {
             operation if is_bounded(operation) => (&executions.workers, Some(LATE)),
             _ => (&executions.workers, None),
         };
-        let slot = slots.take().ok_or(refused(StartFailureKind::ExecutionLimit))?;
+        let slot = slots.wait(PATIENCE).await.ok_or(refused(StartFailureKind::ExecutionLimit))?;
         Ok(Self { executions, account, call: text, limit, slot })
     }
 

@@ -21,7 +21,7 @@ pub(super) async fn answer(mut request: Request<Incoming>, executions: Rc<Execut
         }
         Err(error) => return empty(error.status()),
     };
-    match Worker::admit(executions, &call) {
+    match Worker::admit(executions, &call).await {
         Ok(worker) => {
             tokio::task::spawn_local(worker.serve(upgrade));
             switching_to_frames()

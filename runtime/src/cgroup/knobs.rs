@@ -111,7 +111,7 @@ mod tests {
             Kind::Unified,
             &expect![[r#"
                 unified cgroup.max.depth = 1
-                unified cgroup.max.descendants = 136
+                unified cgroup.max.descendants = 184
                 memory memory.max = 92274688
                 memory memory.swap.max = 0
                 memory memory.zswap.max = 0
@@ -128,7 +128,7 @@ mod tests {
             Kind::Hybrid,
             &expect![[r#"
                 unified cgroup.max.depth = 1
-                unified cgroup.max.descendants = 136
+                unified cgroup.max.descendants = 184
                 memory memory.limit_in_bytes = 92274688
                 memory memory.memsw.limit_in_bytes = 92274688
                 memory memory.kmem.tcp.limit_in_bytes = 92274688
