@@ -5,6 +5,7 @@ use crate::doctor;
 use crate::process::{self, Refusal};
 use anyhow::{Context, anyhow};
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::{FoundImage, ImageId, ImageName};
 use bulkhead_protocol::runtime::Disk;
 use bulkhead_rootfs::disk::{Disks, Use};
 use bulkhead_rootfs::{Store, volume};
@@ -105,8 +106,12 @@ impl ImageRoots {
 }
 
 impl Roots for ImageRoots {
-    fn resolve(&self, image: &str) -> Option<String> {
-        self.0.resolve(image).ok().map(str::to_owned)
+    fn resolve(&self, org: Option<&str>, image: &ImageName) -> Option<FoundImage> {
+        self.0.resolve(org, image)
+    }
+
+    fn has_image(&self, image: &ImageId) -> bool {
+        self.0.has(image)
     }
 
     fn prepare(&mut self, wish: Wish<'_>) -> Result<Root, RootError> {

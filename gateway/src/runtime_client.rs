@@ -9,6 +9,7 @@ mod socket;
 use crate::dirs::Directory;
 use crate::limits;
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::{FoundImage, ImageName};
 use bulkhead_protocol::isolation::{Isolation, MAX_ITEMS};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, LIST_PAGE, Leak, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
@@ -83,10 +84,14 @@ impl RuntimeClient {
         }
     }
 
-    /// The full name of an image.
-    pub(crate) async fn resolve_image(&self, image: String) -> Result<String, CallError> {
-        match self.call(Call::ResolveImage { image }, limits::RUNTIME_QUICK).await? {
-            Reply::Image { image } => Ok(image),
+    /// The image of this name, the organisation's own before the host's.
+    pub(crate) async fn resolve_image(
+        &self,
+        org: Option<String>,
+        image: ImageName,
+    ) -> Result<FoundImage, CallError> {
+        match self.call(Call::ResolveImage { org, image }, limits::RUNTIME_QUICK).await? {
+            Reply::Image(found) => Ok(found),
             _ => Err(CallError::Unexpected),
         }
     }

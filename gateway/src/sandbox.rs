@@ -3,6 +3,7 @@
 
 use crate::clock::Deadline;
 use crate::quota::Share;
+use bulkhead_protocol::image::{ImageDefaults, ImageId};
 use bulkhead_protocol::limits::{DEFAULT_DISK_BYTES, DEFAULT_OPEN_FILES, DEFAULT_PIDS, MIB};
 use bulkhead_protocol::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub(crate) struct Facts {
 /// The part that the store keeps as one JSON text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
+    /// Found when it is made.
+    #[serde(default)]
+    pub(crate) made_of: MadeOf,
     pub(crate) limits: Limits,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,
@@ -40,6 +44,19 @@ pub(crate) struct Settings {
     /// When these are over; set when it is made.
     #[serde(default)]
     pub(crate) expires: Option<Deadline>,
+}
+
+/// The image that a name meant when the sandbox was made, which it keeps whatever becomes of the name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MadeOf {
+    pub(crate) id: ImageId,
+    pub(crate) defaults: ImageDefaults,
+}
+
+impl Default for MadeOf {
+    fn default() -> Self {
+        Self { id: ImageId::host(), defaults: ImageDefaults::default() }
+    }
 }
 
 /// The ceilings of who asks for none: one processor and 1 GiB, as the SDKs say.
@@ -77,6 +94,13 @@ pub(crate) enum PortProtocol {
 }
 
 impl Settings {
+    /// The variables of its commands: the image's, and over them those that its tenant gave.
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        let mut all: BTreeMap<_, _> = self.made_of.defaults.env.iter().cloned().collect();
+        all.extend(self.env.clone());
+        all
+    }
+
     /// What a sandbox with these settings takes of its organisation's quota.
     pub(crate) fn share(&self) -> Share {
         let Limits { memory_bytes, cpu_millis, .. } = self.limits;

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod files;
 pub mod frame;
 pub mod id;
+pub mod image;
 pub mod isolation;
 pub mod limits;
 pub mod meminfo;

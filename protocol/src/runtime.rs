@@ -5,18 +5,17 @@
 //! [`Message::Event`]. Nothing here carries a path: both sides know the directories, and an id is enough to
 //! name everything that a sandbox owns.
 
+use crate::image::{Collected, FoundImage, ImageDetails, ImageId, ImageName, ImageRow, ImportImage};
 use crate::isolation::Isolation;
 use crate::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; the runtime refuses another.
-pub const RUNTIME_PROTOCOL: u32 = 2;
+pub const RUNTIME_PROTOCOL: u32 = 3;
 /// Largest packet in bytes, both ways; a longer one is refused unread.
 pub const MAX_PACKET: usize = 64 << 10;
 /// Rows of one [`Reply::Sandboxes`], [`Reply::Disks`] or [`Reply::Leaks`], so that it fits into [`MAX_PACKET`].
 pub const LIST_PAGE: usize = 128;
-/// Longest image name in bytes.
-pub const MAX_IMAGE_NAME: usize = 128;
 /// Longest host name in bytes (`sethostname(2)`).
 pub const MAX_HOSTNAME: usize = 64;
 
@@ -49,9 +48,39 @@ pub enum Call {
     },
     /// Does this image exist? Answered by [`Reply::Image`] or [`RefusalKind::UnknownImage`].
     ResolveImage {
-        /// `name` or `name:tag`.
-        image: String,
+        /// Whose images are looked at before those of the host.
+        org: Option<String>,
+        /// The name.
+        image: ImageName,
     },
+    /// The names in the store, in order, [`IMAGE_PAGE`](crate::image::IMAGE_PAGE) at a time. Answered by
+    /// [`Reply::Images`].
+    ListImages {
+        /// Whose.
+        of: ImagesOf,
+        /// So many rows are left out.
+        skip: u64,
+    },
+    /// Everything about one image, of exactly this owner. Answered by [`Reply::ImageDetails`].
+    InspectImage {
+        /// Its owner.
+        org: Option<String>,
+        /// Its name.
+        image: ImageName,
+    },
+    /// Unpack an image and give it a name. Answered by [`Reply::Imported`], or refused as
+    /// [`RefusalKind::InvalidImage`], with what is wrong as the detail, or [`RefusalKind::Busy`].
+    ImportImage(ImportImage),
+    /// Take a name away, of exactly this owner. Sandboxes that have the image keep it. Answered by
+    /// [`Reply::ImageRemoved`].
+    RemoveImage {
+        /// Its owner.
+        org: Option<String>,
+        /// Its name.
+        image: ImageName,
+    },
+    /// Delete what no name and no disk needs. Answered by [`Reply::Collected`] when all of it is out of reach.
+    CollectImages,
     /// Start a sandbox, on a new disk or on the one that a stop kept. Answered by [`Reply::Created`] once its agent
     /// was executed.
     Create(CreateSandbox),
@@ -117,12 +146,22 @@ pub struct CreateSandbox {
     pub launch: u32,
     /// Which disk it gets.
     pub disk: Disk,
-    /// The image, as [`Reply::Image`] named it.
-    pub image: String,
+    /// The image of a new disk; a kept one stays on that it was made on.
+    pub image: ImageId,
     /// Its ceilings; the runtime checks them again.
     pub limits: Limits,
     /// Its host name, [`MAX_HOSTNAME`] bytes at most, of `[a-z0-9.-]`.
     pub hostname: String,
+}
+
+/// Whose names a list has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImagesOf {
+    /// Everybody's.
+    All,
+    /// Those of the host, and of this organisation.
+    Org(String),
 }
 
 /// Which disk a launch uses.
@@ -160,10 +199,17 @@ pub enum Reply {
         protocol: u32,
     },
     /// To [`Call::ResolveImage`].
-    Image {
-        /// The full name, `name:tag`.
-        image: String,
-    },
+    Image(FoundImage),
+    /// To [`Call::ListImages`]; shorter than a page means that it was the last.
+    Images(Vec<ImageRow>),
+    /// To [`Call::InspectImage`].
+    ImageDetails(Box<ImageDetails>),
+    /// To [`Call::ImportImage`].
+    Imported(ImageRow),
+    /// To [`Call::RemoveImage`].
+    ImageRemoved,
+    /// To [`Call::CollectImages`].
+    Collected(Collected),
     /// To [`Call::Create`]: the agent runs and its socket, `<run-dir>/gateway/agents/<id>.sock`, listens.
     Created {
         /// Counts the launches of this sandbox, from 1.
@@ -210,6 +256,10 @@ pub enum RefusalKind {
     NotRunning,
     /// No such image.
     UnknownImage,
+    /// What shall be imported breaks a rule; the detail says which and may be shown to who gave it.
+    InvalidImage,
+    /// As many imports as there may be are under way.
+    Busy,
     /// The host has no room.
     NoRoom(Scarce),
     /// A step failed; the log of the runtime says which.

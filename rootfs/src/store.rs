@@ -6,6 +6,7 @@ use crate::etc;
 use crate::host_image;
 use crate::idmap::MapCache;
 use crate::overlay::{self, passing::Passing};
+use bulkhead_protocol::image::{FoundImage, ImageDefaults, ImageId, ImageName};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::userns::IdRange;
 use nix::fcntl::OFlag;
@@ -35,8 +36,8 @@ pub struct Store {
 pub struct Wish<'a> {
     /// The sandbox.
     pub id: &'a str,
-    /// Name of the image.
-    pub image: &'a str,
+    /// The image of a new disk.
+    pub image: &'a ImageId,
     /// Host name, for the files of `/etc`.
     pub hostname: &'a str,
     /// Who the owners on disk become.
@@ -81,15 +82,20 @@ impl Store {
         })
     }
 
-    /// The full name of an image that exists.
-    ///
-    /// # Errors
-    /// [`Error::UnknownImage`].
-    pub fn resolve(&self, name: &str) -> Result<&'static str> {
-        match name {
-            "code" | BUILT_IN => Ok(BUILT_IN),
-            other => Err(Error::UnknownImage(other.to_owned())),
-        }
+    /// The image of this name: the built-in one for everybody.
+    #[must_use]
+    pub fn resolve(&self, _org: Option<&str>, name: &ImageName) -> Option<FoundImage> {
+        (name.as_str() == BUILT_IN).then(|| FoundImage {
+            name: name.clone(),
+            id: ImageId::host(),
+            defaults: ImageDefaults::default(),
+        })
+    }
+
+    /// Whether there is this image.
+    #[must_use]
+    pub fn has(&self, image: &ImageId) -> bool {
+        image.is_host()
     }
 
     /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it.
@@ -98,7 +104,9 @@ impl Store {
     /// The first step that failed; a new disk may exist then, [`Disks::discard`] takes it away.
     pub fn prepare(&mut self, wish: Wish<'_>) -> Result<Root> {
         let Wish { id, image, hostname, range, disk: use_of, disk_bytes } = wish;
-        self.resolve(image)?;
+        if use_of == Use::New && !self.has(image) {
+            return Err(Error::UnknownImage(image.to_string()));
+        }
         let disk = match use_of {
             Use::New => self.disks.create(id, disk_bytes)?,
             Use::Kept => self.disks.reopen(id)?,

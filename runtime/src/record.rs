@@ -7,6 +7,7 @@ mod directory;
 
 use crate::digests::Digests;
 use crate::ids::Slot;
+use bulkhead_protocol::image::ImageId;
 use bulkhead_protocol::runtime::Disk;
 use bulkhead_protocol::{Limits, SandboxId};
 pub(crate) use directory::Records;
@@ -19,7 +20,7 @@ use std::fs;
 pub(crate) struct Record {
     pub(crate) id: SandboxId,
     pub(crate) slot: Slot,
-    pub(crate) image: String,
+    pub(crate) image: ImageId,
     pub(crate) limits: Limits,
     /// Numbers of the processors that it runs on.
     pub(crate) processors: Vec<usize>,

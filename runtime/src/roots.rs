@@ -1,6 +1,7 @@
 //! Where roots come from: a seam, so that this crate knows nothing of images.
 
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::{FoundImage, ImageId, ImageName};
 use bulkhead_protocol::runtime::Disk;
 use bulkhead_sys::userns::IdRange;
 use std::ffi::CString;
@@ -23,8 +24,8 @@ pub struct Root {
 pub struct Wish<'a> {
     /// The sandbox.
     pub id: &'a SandboxId,
-    /// The image, as [`Roots::resolve`] named it.
-    pub image: &'a str,
+    /// The image of a new disk.
+    pub image: &'a ImageId,
     /// Host name, for the files of `/etc`.
     pub hostname: &'a str,
     /// Who the owners on disk become.
@@ -37,8 +38,11 @@ pub struct Wish<'a> {
 
 /// A store of images and disks.
 pub trait Roots {
-    /// The full name of an image, if there is such an image.
-    fn resolve(&self, image: &str) -> Option<String>;
+    /// The image of this name, `org`'s own before the host's.
+    fn resolve(&self, org: Option<&str>, image: &ImageName) -> Option<FoundImage>;
+
+    /// Whether there is this image.
+    fn has_image(&self, image: &ImageId) -> bool;
 
     /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it. Nothing of an earlier
     /// launch on it may live.

@@ -9,7 +9,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("bulkhead-protocol", &[]),
     ("bulkhead-failpoint", &[]),
     ("bulkhead-sys", &[]),
-    ("bulkhead-rootfs", &["bulkhead-sys"]),
+    ("bulkhead-rootfs", &["bulkhead-protocol", "bulkhead-sys"]),
     ("bulkhead-runtime", &["bulkhead-sys", "bulkhead-protocol", "bulkhead-failpoint"]),
     ("bulkhead-agent", &["bulkhead-sys", "bulkhead-protocol"]),
     ("bulkhead-gateway", &["bulkhead-protocol", "bulkhead-failpoint"]),

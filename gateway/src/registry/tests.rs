@@ -4,7 +4,7 @@ mod model;
 
 use super::*;
 use crate::quota::Accounts;
-use crate::sandbox::{AutoSleep, Facts, Settings};
+use crate::sandbox::{AutoSleep, Facts, MadeOf, Settings};
 use bulkhead_protocol::Limits;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +26,7 @@ fn facts(org: &str) -> Facts {
         name: "n".to_owned(),
         image: "code:latest".to_owned(),
         settings: Settings {
+            made_of: MadeOf::default(),
             limits,
             env: BTreeMap::new(),
             labels: BTreeMap::new(),

@@ -33,7 +33,7 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
     let body = input::read(body, &app.bodies).await?;
     let request = program::parse(Fields::of_body(&body)?)?;
     drop(body);
-    let env = &sandbox.facts.settings.env;
+    let env = &sandbox.facts.settings.environment();
     if request.background == Switch::On {
         let command = request.command.clone();
         let stdin = stdin(request.stdin);
@@ -97,7 +97,7 @@ pub(crate) async fn stream(call: Call, id: &str) -> ApiResult<Reply> {
         OnDisconnect::Detach => Hold::Detached,
     };
     let manner = Manner { hold, stdin: stdin(request.stdin), key: None };
-    let job = program::job(request, &sandbox.facts.settings.env, manner)?;
+    let job = program::job(request, &sandbox.facts.settings.environment(), manner)?;
     let visit = ready(&app, &sandbox).await?;
     let (live, handle) = match hold {
         Hold::Attached => live::attached(app, visit, job).await?,

@@ -55,7 +55,7 @@ pub(crate) async fn create(call: Call, id: &str) -> ApiResult<Reply> {
     };
     let user = fields.text("user")?.map(program::user).transpose()?;
     let visit = ready(&call.app, &sandbox).await?;
-    let spec = shell(&sandbox.facts.settings.env, size, Hold::Detached);
+    let spec = shell(&sandbox.facts.settings.environment(), size, Hold::Detached);
     let handle = service::create(&call.app, &visit, &ExecutionSpec { user, ..spec }).await?;
     let data = PtyCreated { session_id: session_id(handle), created_at: instant(now_us()) };
     Ok(reply::json(StatusCode::OK, &Envelope::new("PTY session created", data)))

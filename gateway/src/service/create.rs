@@ -15,8 +15,9 @@ use crate::ids;
 use crate::limits;
 use crate::quota::SandboxHold;
 use crate::registry::{Event, Sandbox, State};
-use crate::sandbox::{Facts, Settings};
+use crate::sandbox::{Facts, MadeOf, Settings};
 use crate::store::{Claim, Claimed, Row, Status, now_us};
+use bulkhead_protocol::image::ImageName;
 use bulkhead_protocol::runtime::Disk;
 use hyper::StatusCode;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(super) const FIRST: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) name: String,
-    pub(crate) image: String,
+    pub(crate) image: ImageName,
     pub(crate) settings: Settings,
     pub(crate) answer: Answer,
 }
@@ -76,7 +77,8 @@ async fn begin(
 }
 
 async fn facts(app: &App, principal: &Principal, order: &Order) -> ApiResult<Facts> {
-    let image = app.runtime.resolve_image(order.image.clone()).await.map_err(runtime_error)?;
+    let org = Some(principal.org.clone());
+    let found = app.runtime.resolve_image(org, order.image.clone()).await.map_err(runtime_error)?;
     let ttl = order.settings.ttl_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
     Ok(Facts {
         id: ids::sandbox(&app.node)?,
@@ -84,8 +86,12 @@ async fn facts(app: &App, principal: &Principal, order: &Order) -> ApiResult<Fac
         created_by: principal.user.clone(),
         created_us: now_us(),
         name: order.name.clone(),
-        image,
-        settings: Settings { expires: ttl.map(|ttl| app.clock.after(ttl)), ..order.settings.clone() },
+        image: found.name.to_string(),
+        settings: Settings {
+            made_of: MadeOf { id: found.id, defaults: found.defaults },
+            expires: ttl.map(|ttl| app.clock.after(ttl)),
+            ..order.settings.clone()
+        },
     })
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk
         id: facts.id.clone(),
         launch,
         disk,
-        image: facts.image.clone(),
+        image: facts.settings.made_of.id.clone(),
         limits: facts.settings.limits,
         hostname: hostname(&facts.name),
     };

@@ -18,6 +18,7 @@ use crate::registry::Sandbox;
 use crate::sandbox::{Facts, usual_limits};
 use crate::store::{Claim, Row, Status};
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::ImageId;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Spare {
     id: SandboxId,
-    image: String,
+    image: ImageId,
 }
 
 /// Those that wait, and what the refilling has to know.
@@ -72,7 +73,7 @@ impl Pool {
             return None;
         }
         let mut spares = self.lock();
-        let fits = spares.ready.iter().position(|spare| spare.image == wanted.image)?;
+        let fits = spares.ready.iter().position(|spare| spare.image == wanted.settings.made_of.id)?;
         let Spare { id, .. } = spares.ready.remove(fits)?;
         spares.moving.insert(id.clone());
         self.changed.notify_one();

@@ -86,7 +86,7 @@ pub(crate) async fn create(app: &App, sandbox: &Visit, name: &str, script: Strin
     if find(app, sandbox, name).await.is_ok() {
         return Err(ApiError::new(StatusCode::CONFLICT, "sessionId: is in use"));
     }
-    let env = &sandbox.facts.settings.env;
+    let env = &sandbox.facts.settings.environment();
     let spec = ExecutionSpec {
         program: Program::Script(script),
         env: env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),

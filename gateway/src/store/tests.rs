@@ -1,7 +1,7 @@
 //! The store against a file that is opened twice.
 
 use super::*;
-use crate::sandbox::{AutoSleep, Facts, Port, PortProtocol, Settings};
+use crate::sandbox::{AutoSleep, Facts, MadeOf, Port, PortProtocol, Settings};
 use bulkhead_protocol::{Limits, SandboxId};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ fn row(id: char) -> Row {
             name: "box".to_owned(),
             image: "code:latest".to_owned(),
             settings: Settings {
+                made_of: MadeOf::default(),
                 limits: Limits {
                     memory_bytes: 1 << 30,
                     cpu_millis: 1000,

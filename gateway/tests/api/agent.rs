@@ -3,6 +3,7 @@
 use crate::commands_agent::Commands;
 use crate::files_agent;
 use crate::pty_agent::Terminals;
+use crate::runtime::image_name;
 use bulkhead_protocol::agent::{
     AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, NAME_PATH, Program,
     StartFailure, StartFailureKind, Usage,
@@ -30,7 +31,7 @@ impl Agent {
         let path = dir.join(format!("{}.sock", spec.id));
         let listener = UnixListener::bind(&path).unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
-        let (kept, image, launch) = (Arc::clone(&connections), spec.image.clone(), spec.launch);
+        let (kept, image, launch) = (Arc::clone(&connections), image_name(&spec.image), spec.launch);
         let executions = Arc::new((Terminals::default(), Commands::default()));
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -68,11 +69,11 @@ fn serve(
         let mut hello: Hello = serde_json::from_slice(&body)?;
         assert_eq!(hello.protocol, AGENT_PROTOCOL);
         match image {
-            "mute:latest" => return stall(&mut stream),
-            "liar:latest" => hello.nonce = "another".to_owned(),
-            "old:latest" => hello.protocol = 0,
+            "mute" => return stall(&mut stream),
+            "liar" => hello.nonce = "another".to_owned(),
+            "old" => hello.protocol = 0,
             // Of no use to the first gateway, which is killed before.
-            "late:latest" if launch == 1 => return stall(&mut stream),
+            "late" if launch == 1 => return stall(&mut stream),
             _ => {}
         }
         return answer(&mut stream, "200 OK", &serde_json::to_vec(&hello)?);
@@ -89,7 +90,7 @@ fn serve(
     if head.contains(FILES_PATH) {
         return files_agent::serve(&mut stream, &body);
     }
-    if image == "tty:latest" {
+    if image == "tty" {
         return terminals.serve(&mut stream, &head, &body);
     }
     let target = head.split(' ').nth(1).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::agent::Agent;
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::{FoundImage, ImageDefaults, ImageId};
 use bulkhead_protocol::isolation::{Isolation, Item, Verdict, WallKind};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, Disk, Event, LIST_PAGE, Leak, LeakKind, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL,
@@ -16,6 +17,20 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+
+/// An id from which [`image_name`] finds the name again: what a fake agent does depends on it.
+fn image_id(name: &str) -> ImageId {
+    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    ImageId::parse(&format!("sha256:{hex:0<64}")).unwrap()
+}
+
+/// The name of an image of [`image_id`].
+pub(crate) fn image_name(id: &ImageId) -> String {
+    let digits = id.as_str().trim_start_matches("sha256:").as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let bytes: Vec<u8> = digits.chunks(2).map(byte).take_while(|byte| *byte != 0).collect();
+    String::from_utf8(bytes).unwrap()
+}
 
 /// What the runtime has.
 #[derive(Default)]
@@ -97,8 +112,18 @@ impl FakeRuntime {
         }
         match call {
             Call::Hello { .. } => Reply::Hello { protocol: RUNTIME_PROTOCOL },
-            Call::ResolveImage { image } if image == "nothing" => refused(RefusalKind::UnknownImage),
-            Call::ResolveImage { image } => Reply::Image { image: format!("{image}:latest") },
+            Call::ResolveImage { image, .. } if image.name() == "nothing" => {
+                refused(RefusalKind::UnknownImage)
+            }
+            Call::ResolveImage { image, .. } => {
+                let id = image_id(image.name());
+                Reply::Image(FoundImage { name: image, id, defaults: ImageDefaults::default() })
+            }
+            Call::ListImages { .. }
+            | Call::InspectImage { .. }
+            | Call::ImportImage(_)
+            | Call::RemoveImage { .. }
+            | Call::CollectImages => refused(RefusalKind::Failed),
             Call::Create(spec) => self.create(&mut state, spec),
             Call::Stop { .. } | Call::Freeze { .. } | Call::Thaw { .. } | Call::Name { .. } => {
                 turn(&mut state, &call, name)
@@ -136,7 +161,7 @@ impl FakeRuntime {
     }
 
     fn create(&self, state: &mut State, spec: CreateSandbox) -> Reply {
-        if spec.image == "full:latest" {
+        if image_name(&spec.image) == "full" {
             state.created.push(spec);
             return refused(RefusalKind::NoRoom(Scarce::Memory));
         }
@@ -199,7 +224,7 @@ impl FakeRuntime {
             disk_bytes: 64 << 20,
         };
         let id = SandboxId::parse(id).unwrap();
-        let (image, hostname) = ("code:latest".to_owned(), "x".to_owned());
+        let (image, hostname) = (image_id("code"), "x".to_owned());
         let spec = CreateSandbox { id, launch: 1, disk: Disk::New, image, limits, hostname };
         assert_eq!(self.answer(Call::Create(spec)), Reply::Created { launch: 1 });
     }

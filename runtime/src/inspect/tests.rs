@@ -96,7 +96,7 @@ fn record() -> Record {
     Record {
         id: SandboxId::parse(&"ab".repeat(15)).unwrap(),
         slot: Slot(1),
-        image: "code:latest".into(),
+        image: bulkhead_protocol::image::ImageId::host(),
         limits: Limits {
             memory_bytes: 64 << 20,
             cpu_millis: 1500,

@@ -191,7 +191,7 @@ mod tests {
         Record {
             id: SandboxId::parse(&"ab".repeat(15)).unwrap(),
             slot: Slot(7),
-            image: "code:latest".into(),
+            image: bulkhead_protocol::image::ImageId::host(),
             limits: Limits {
                 memory_bytes: 64 << 20,
                 cpu_millis: 500,

@@ -24,10 +24,15 @@ impl Server {
                 let detail = format!("protocol {protocol}, not {RUNTIME_PROTOCOL}");
                 self.refuse(waiter, RefusalKind::Invalid, detail);
             }
-            Call::ResolveImage { image } => match self.roots.resolve(&image) {
-                Some(image) => self.answer(waiter, Reply::Image { image }),
+            Call::ResolveImage { org, image } => match self.roots.resolve(org.as_deref(), &image) {
+                Some(image) => self.answer(waiter, Reply::Image(image)),
                 None => self.refuse(waiter, RefusalKind::UnknownImage, String::new()),
             },
+            Call::ListImages { .. }
+            | Call::InspectImage { .. }
+            | Call::ImportImage(_)
+            | Call::RemoveImage { .. }
+            | Call::CollectImages => self.refuse(waiter, RefusalKind::Failed, "images".into()),
             Call::Create(request) => self.create(waiter, request),
             Call::Stop { id } => self.stop_sandbox(waiter, &id),
             Call::Freeze { id } => self.turn(waiter, &id, Life::Frozen),

@@ -8,9 +8,7 @@ use crate::failpoint::failpoint;
 use crate::launch::{Clock, Failed, Mapped, Prepared};
 use crate::record::{Fate, Phase, Record};
 use crate::sandbox::Sandbox;
-use bulkhead_protocol::runtime::{
-    CreateSandbox, Disk, MAX_IMAGE_NAME, RefusalKind, Reply, Scarce, is_hostname,
-};
+use bulkhead_protocol::runtime::{CreateSandbox, Disk, RefusalKind, Reply, Scarce, is_hostname};
 use bulkhead_sys::host::Here;
 use std::time::{Duration, Instant};
 
@@ -191,7 +189,7 @@ impl Server {
             return Err((RefusalKind::NoRoom(Scarce::Stopping), String::new()));
         }
         check_request(request).map_err(|what| (RefusalKind::Invalid, what))?;
-        if request.image.len() > MAX_IMAGE_NAME || self.roots.resolve(&request.image).is_none() {
+        if request.disk == Disk::New && !self.roots.has_image(&request.image) {
             return Err((RefusalKind::UnknownImage, String::new()));
         }
         Ok(())

@@ -140,7 +140,7 @@ mod tests {
         let record = Record {
             id: SandboxId::parse(&letter.to_string().repeat(30)).unwrap(),
             slot: Slot(slot),
-            image: "code:latest".into(),
+            image: bulkhead_protocol::image::ImageId::host(),
             limits,
             processors: vec![0, 3],
             filters: Digests::default(),

@@ -5,12 +5,12 @@ use crate::api::{CreateRequest, LimitsRequest, Port as ApiPort};
 use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult};
 use crate::limits::{CPU, MAX_NAME, MAX_PORTS, MAX_REGION, MEM};
-use crate::sandbox::{AutoSleep, Port, PortProtocol, Settings};
+use crate::sandbox::{AutoSleep, MadeOf, Port, PortProtocol, Settings};
 use crate::service::create::{Answer, Order};
 use crate::store::Store;
 use bulkhead_protocol::Limits;
+use bulkhead_protocol::image::ImageName;
 use bulkhead_protocol::limits::{DEFAULT_DISK_BYTES, DEFAULT_OPEN_FILES, DEFAULT_PIDS, MIB};
-use bulkhead_protocol::runtime::MAX_IMAGE_NAME;
 use hyper::StatusCode;
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ const DEFAULT_IMAGE: &str = "code";
 pub(super) fn check(request: CreateRequest) -> ApiResult<Order> {
     check_name(&request.name)?;
     let image = request.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
-    check_image(&image)?;
+    let image = ImageName::parse(&image).map_err(|error| refuse("image", error))?;
     let env = request.env_vars.unwrap_or_default();
     env::check("envVars", &env)?;
     let labels = request.labels.unwrap_or_default();
@@ -30,6 +30,7 @@ pub(super) fn check(request: CreateRequest) -> ApiResult<Order> {
         return Err(refuse("region", format_args!("must have at most {MAX_REGION} bytes, without NUL")));
     }
     let settings = Settings {
+        made_of: MadeOf::default(),
         limits: ceilings(request.cpu, request.mem, request.limits)?,
         env,
         labels,
@@ -73,18 +74,6 @@ fn check_name(name: &str) -> ApiResult<()> {
     if name.len() > MAX_NAME || !name.split('.').all(label) {
         let rule = "must be a DNS name of at most 253 characters of a-z, 0-9, - and .";
         return Err(refuse("name", rule));
-    }
-    Ok(())
-}
-
-fn check_image(image: &str) -> ApiResult<()> {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
-    let part = |part: &str, extra: &[u8]| {
-        part.as_bytes().first().is_some_and(plain) && part.bytes().all(|b| plain(&b) || extra.contains(&b))
-    };
-    let (name, tag) = image.split_once(':').unwrap_or((image, "latest"));
-    if image.len() > MAX_IMAGE_NAME || !part(name, b"._-/") || !part(tag, b"._-") || name.contains("..") {
-        return Err(refuse("image", "must be name or name:tag"));
     }
     Ok(())
 }

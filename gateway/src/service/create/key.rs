@@ -9,6 +9,7 @@ use crate::registry::{Goal, Sandbox, State};
 use crate::service::life;
 use crate::store::{Claim, Claimed};
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::ImageName;
 use hyper::StatusCode;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 #[derive(Serialize)]
 struct Canonical<'a> {
     name: &'a str,
-    image: &'a str,
+    image: &'a ImageName,
     settings: &'a crate::sandbox::Settings,
     at_once: bool,
 }

@@ -10,6 +10,7 @@ use crate::sandbox::usual_limits;
 use crate::service::create::FIRST;
 use crate::service::runtime_error;
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::{ImageId, ImageName};
 use bulkhead_protocol::runtime::{CreateSandbox, Disk};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,21 +81,22 @@ async fn make(app: &Arc<App>) -> ApiResult<()> {
     made.map(drop)
 }
 
-async fn launch(app: &App, id: &SandboxId) -> ApiResult<String> {
-    let image = app.runtime.resolve_image(IMAGE.to_owned()).await.map_err(runtime_error)?;
-    app.store.insert_spare(id.clone(), image.clone()).await?;
+async fn launch(app: &App, id: &SandboxId) -> ApiResult<ImageId> {
+    let image = ImageName::parse(IMAGE).map_err(ApiError::internal)?;
+    let found = app.runtime.resolve_image(None, image).await.map_err(runtime_error)?;
+    app.store.insert_spare(id.clone(), found.name.to_string()).await?;
     failpoint!(SpareRow);
     let spec = CreateSandbox {
         id: id.clone(),
         launch: FIRST,
         disk: Disk::New,
-        image: image.clone(),
+        image: found.id.clone(),
         limits: usual_limits(),
         hostname: HOSTNAME.to_owned(),
     };
     app.runtime.create(spec).await.map_err(runtime_error)?;
     app.agents.hello(id, ids::characters::<26>()?).await.map_err(ApiError::internal)?;
-    Ok(image)
+    Ok(found.id)
 }
 
 /// Ends one that is nobody's, and tries until it succeeds.

@@ -1,0 +1,311 @@
+//! Images, as the gateway and the host commands speak of them with the runtime, which owns the store.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Longest name of an image, `name:tag`, in bytes.
+pub const MAX_IMAGE_NAME: usize = 128;
+/// The tag of who names none.
+pub const DEFAULT_TAG: &str = "latest";
+/// Bytes of all environment variables of an image together, names and values.
+pub const MAX_IMAGE_ENV: usize = 16 << 10;
+/// Longest path or user name that an image's configuration may hold, in bytes.
+pub const MAX_IMAGE_TEXT: usize = 1024;
+/// Rows of one [`Reply::Images`](crate::runtime::Reply::Images), so that it fits into a packet.
+pub const IMAGE_PAGE: usize = 64;
+
+/// The name that people give to an image: `name:tag`, both of `[a-z0-9._-]`, the name with `/` as well.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageName {
+    text: String,
+    colon: usize,
+}
+
+/// A text that names no image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidName;
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "must be name or name:tag, at most {MAX_IMAGE_NAME} bytes of a-z, 0-9, '.', '_', '-' and '/'"
+        )
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
+impl ImageName {
+    /// Checks `text`, which may come from anywhere; one without a tag gets [`DEFAULT_TAG`].
+    ///
+    /// # Errors
+    /// [`InvalidName`].
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let (name, tag) = text.split_once(':').unwrap_or((text, DEFAULT_TAG));
+        let text = format!("{name}:{tag}");
+        let whole = text.len() <= MAX_IMAGE_NAME && !name.contains("..");
+        let fits = whole && is_part(name, b"._-/") && is_part(tag, b"._-");
+        if fits { Ok(Self { colon: name.len(), text }) } else { Err(InvalidName) }
+    }
+
+    /// The part before the colon.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text[..self.colon]
+    }
+
+    /// The part behind it.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.text[self.colon + 1..]
+    }
+
+    /// Both, `name:tag`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Begins and ends with a letter or a digit; between them the marks in `between` are allowed as well.
+fn is_part(text: &str, between: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(plain)
+        && bytes.last().is_some_and(plain)
+        && bytes.iter().all(|byte| plain(byte) || between.contains(byte))
+}
+
+impl TryFrom<String> for ImageName {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ImageName> for String {
+    fn from(name: ImageName) -> Self {
+        name.text
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What an image is, whatever it is called: the digest of its configuration, or the built-in one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageId(String);
+
+/// A text that is no [`ImageId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidImageId;
+
+impl fmt::Display for InvalidImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("must be sha256: and 64 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for InvalidImageId {}
+
+impl ImageId {
+    const HOST: &str = "host";
+
+    /// The built-in image: the host's own programs.
+    #[must_use]
+    pub fn host() -> Self {
+        Self(Self::HOST.to_owned())
+    }
+
+    /// Checks `text`, which may come from anywhere: `host`, or `sha256:` and 64 lower-case hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`InvalidImageId`].
+    pub fn parse(text: &str) -> Result<Self, InvalidImageId> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let digest = |hex_digits: &str| hex_digits.len() == 64 && hex_digits.bytes().all(hex);
+        let fits = text == Self::HOST || text.strip_prefix("sha256:").is_some_and(digest);
+        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidImageId) }
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the built-in one.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.0 == Self::HOST
+    }
+}
+
+impl TryFrom<String> for ImageId {
+    type Error = InvalidImageId;
+    fn try_from(text: String) -> Result<Self, InvalidImageId> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ImageId> for String {
+    fn from(id: ImageId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An image that was found by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoundImage {
+    /// Its full name.
+    pub name: ImageName,
+    /// What it is.
+    pub id: ImageId,
+    /// What it says of its commands.
+    pub defaults: ImageDefaults,
+}
+
+/// What an image's configuration says of commands run in it: data, checked at import, used where a client says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageDefaults {
+    /// Environment variables, name and value; [`MAX_IMAGE_ENV`] bytes at most.
+    pub env: Vec<(String, String)>,
+    /// An absolute path.
+    pub working_dir: Option<String>,
+    /// `name|uid[:group|gid]`; `None` is root.
+    pub user: Option<String>,
+}
+
+/// One name in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRow {
+    /// The organisation that it belongs to; `None` for those of the host, which everybody may use.
+    pub org: Option<String>,
+    /// Its full name, unique in its organisation.
+    pub name: ImageName,
+    /// What it names.
+    pub id: ImageId,
+    /// Bytes of its unpacked layers.
+    pub bytes: u64,
+    /// How many layers it has.
+    pub layers: u32,
+    /// When it got this name, in microseconds since 1970.
+    pub created_us: i64,
+    /// The user who gave it; `None` for the host's operator.
+    pub created_by: Option<String>,
+}
+
+/// Everything that the store knows of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageDetails {
+    /// Its name and size.
+    pub row: ImageRow,
+    /// What it says of its commands.
+    pub defaults: ImageDefaults,
+    /// Digests of its layers' uncompressed archives, lowest first.
+    pub diff_ids: Vec<String>,
+    /// Sandboxes whose disk was made on it, running or not.
+    pub sandboxes: u64,
+}
+
+/// An order to import. The packet carries two descriptors: first the source, a regular file (an archive of an OCI layout
+/// or of `docker save`) or a directory (an OCI layout), then a pipe or file to which [`ImportProgress`] is written, one
+/// JSON line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportImage {
+    /// Who shall own it; `None` for everybody.
+    pub org: Option<String>,
+    /// The name that it gets; one that exists afterwards names the new image.
+    pub name: ImageName,
+    /// As [`ImageRow::created_by`].
+    pub created_by: Option<String>,
+}
+
+/// What an import is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ImportProgress {
+    /// A layer of so many bytes as it is stored is being unpacked: number (from 1), of how many, bytes read so far.
+    Layer {
+        /// From 1.
+        number: u32,
+        /// How many there are.
+        of: u32,
+        /// Read so far, as stored.
+        done: u64,
+        /// To be read, as stored.
+        total: u64,
+    },
+    /// The layers are put together.
+    Assembling,
+    /// It was refused: what is wrong with the source, for the person who gave it.
+    Refused(String),
+}
+
+/// What a collection took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collected {
+    /// Layers that no image has.
+    pub layers: u64,
+    /// Images that no name and no disk has.
+    pub images: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_two_plain_parts() {
+        let name = ImageName::parse("library/python:3.12-slim").unwrap();
+        assert_eq!((name.name(), name.tag()), ("library/python", "3.12-slim"));
+        assert_eq!(ImageName::parse("code").unwrap().as_str(), "code:latest");
+        let long = "a".repeat(MAX_IMAGE_NAME);
+        for text in ["", ":", "a:", ":b", "../etc", "a/../b", "/a", "-rf", "a b", "a:b:c", "a\0", &long] {
+            assert_eq!(ImageName::parse(text), Err(InvalidName), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_digest_or_the_host() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        assert_eq!(ImageId::parse(&digest).unwrap().as_str(), digest);
+        assert!(ImageId::parse("host").unwrap().is_host());
+        for text in ["", "sha256:", "sha256:../..", &digest.to_uppercase(), &digest[..70], "md5:00"] {
+            assert_eq!(ImageId::parse(text), Err(InvalidImageId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_full_page_fits_into_one_packet() {
+        let row = ImageRow {
+            org: Some("z".repeat(64)),
+            name: ImageName::parse(&format!("{}:b", "a".repeat(MAX_IMAGE_NAME - 2))).unwrap(),
+            id: ImageId::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
+            bytes: u64::MAX,
+            layers: u32::MAX,
+            created_us: i64::MIN,
+            created_by: Some("z".repeat(64)),
+        };
+        let page = serde_json::to_vec(&vec![row; IMAGE_PAGE]).unwrap();
+        assert!(page.len() < crate::runtime::MAX_PACKET - 64, "{}", page.len());
+    }
+}
