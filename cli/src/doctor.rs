@@ -1,7 +1,7 @@
 //! `bulkhead doctor`: what this host has and lacks. What it calls missing is what the runtime refuses to start on: one
 //! list, put together here from those who know of processes and those who know of disks.
 
-use crate::args::{self, Settings};
+use crate::config::{self, Settings};
 use crate::process::Refusal;
 use crate::purge::run_dir_of;
 use anyhow::anyhow;
@@ -43,8 +43,8 @@ struct Instance<'a> {
 
 pub(crate) fn run(state_dir: &Path, form: Form) -> anyhow::Result<()> {
     let state_dir = std::path::absolute(state_dir)?;
-    let run_dir = run_dir_of(&state_dir)?.unwrap_or_else(|| PathBuf::from(args::RUN_DIR));
-    let gateway_uid = args::usual_gateway_uid()?;
+    let run_dir = run_dir_of(&state_dir)?.unwrap_or_else(|| PathBuf::from(config::RUN_DIR));
+    let gateway_uid = config::usual_gateway_uid()?;
     let instance = Instance { state_dir: &state_dir, run_dir: &run_dir, gateway_uid };
     let mut findings = needed(&Here, &instance);
     findings.extend(walls::advice(&Here, gateway_uid, &bulkhead_sys::lsm::modules()));

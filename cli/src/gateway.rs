@@ -1,6 +1,6 @@
 //! `bulkhead gateway`: gives up every privilege, then serves the API.
 
-use crate::args::{Flags, Register, Settings};
+use crate::config::{Flags, Register, Settings};
 use crate::process::{self, Refusal};
 use anyhow::Context;
 use bulkhead_gateway::{Endpoint, Registration};

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod config;
 mod doctor;
 mod gateway;
 mod process;
@@ -11,7 +12,7 @@ mod reaper;
 mod runtime;
 mod serve;
 
-use args::{Cli, Command};
+use args::{Cli, Command, ConfigCommand};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -41,5 +42,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Org(command) => admin::org(&command),
         Command::Key(command) => admin::key(&command),
+        Command::Config(ConfigCommand::Check(flags)) => config::check(&flags),
+        Command::Config(ConfigCommand::Show(flags)) => config::show(&flags),
     }
 }

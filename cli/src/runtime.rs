@@ -1,6 +1,6 @@
 //! `bulkhead runtime`: composes the privileged half from the store of images and the launcher.
 
-use crate::args::{Flags, OnStop, Settings};
+use crate::config::{Flags, OnStop, Settings};
 use crate::doctor;
 use crate::process::{self, Refusal};
 use anyhow::{Context, anyhow};

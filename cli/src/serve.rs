@@ -4,7 +4,7 @@
 
 mod half;
 
-use crate::args::{Flags, OnStop, Settings};
+use crate::config::{Flags, OnStop, Settings};
 use crate::process::{EXIT_CONFIG, Refusal};
 use anyhow::{Context, anyhow};
 use half::Half;

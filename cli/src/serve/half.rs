@@ -1,6 +1,6 @@
 //! One half of a server as its supervisor sees it.
 
-use crate::args::Flags;
+use crate::config::Flags;
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

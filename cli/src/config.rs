@@ -1,0 +1,256 @@
+//! The configuration of a server: flags, the file whose keys are their names, and defaults. Flags win over the file.
+
+mod file;
+mod show;
+
+pub(crate) use show::show;
+
+use crate::process::Refusal;
+use anyhow::Context;
+use bulkhead_runtime::Overcommit;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 33944);
+/// Where state lies when nothing else is said.
+pub(crate) const STATE_DIR: &str = "/var/lib/bulkhead";
+/// Where the instance of a state directory runs when nothing else is said.
+pub(crate) const RUN_DIR: &str = "/run/bulkhead";
+const AGENT: &str = "bulkhead-agent";
+const GATEWAY_USER: &str = "bulkhead";
+const GATEWAY_UID: u32 = 64_901;
+/// As many as a burst of creates may need; each costs what a sandbox costs.
+const MAX_POOL: usize = 256;
+
+/// What becomes of sandboxes when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnStop {
+    /// They live on and the next start adopts them.
+    Keep,
+    /// They are destroyed.
+    Destroy,
+}
+
+/// Whether anybody may make an organisation over the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Register {
+    /// `POST /api/register` makes one for everybody.
+    On,
+    /// There is no such route.
+    Off,
+}
+
+/// Flags of a server; each may stand in the configuration file instead.
+#[derive(Debug, Default, Clone, Args, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Flags {
+    /// Address and port of the API [default: 127.0.0.1:33944]
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Directory of state that outlives a reboot [default: /var/lib/bulkhead]
+    #[arg(long)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Directory of state of this boot [default: /run/bulkhead]
+    #[arg(long)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// A TOML file whose keys are these flags' names; flags win
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// The agent's program [default: bulkhead-agent beside this one]
+    #[arg(long)]
+    pub(crate) agent: Option<PathBuf>,
+    /// Sandboxes made ahead, at most 256 [default: 0]
+    #[arg(long)]
+    pub(crate) pool: Option<usize>,
+    /// Address and port of the metrics [default: none]
+    #[arg(long)]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// What becomes of sandboxes when the server stops, keep or destroy [default: keep]
+    #[arg(long, value_enum)]
+    pub(crate) on_stop: Option<OnStop>,
+    /// Most memory that all sandboxes together may be promised, as a factor of the host's, 0.01 to 1000 [default: no bound]
+    #[arg(long)]
+    pub(crate) memory_overcommit: Option<f64>,
+    /// Whether anybody may make an organisation over the API, on or off [default: off]
+    #[arg(long, value_enum)]
+    pub(crate) register: Option<Register>,
+    /// User that the gateway runs as [default: bulkhead where it exists, else uid 64901]
+    #[arg(long)]
+    pub(crate) gateway_user: Option<String>,
+    /// Pid of the supervisor: the half ends when that is gone.
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    pub(crate) supervisor: Option<i32>,
+}
+
+/// Flags with every default filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) agent: PathBuf,
+    pub(crate) pool: usize,
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) on_stop: OnStop,
+    pub(crate) memory_overcommit: Option<Overcommit>,
+    pub(crate) register: Register,
+    pub(crate) gateway_uid: u32,
+    pub(crate) supervisor: Option<i32>,
+}
+
+/// Everything that is wrong with a configuration, one line each, with its place.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults(Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl Faults {
+    /// The value, or its default where it is wrong, which is noted.
+    fn note<T>(&mut self, value: anyhow::Result<T>, default: T) -> T {
+        value.unwrap_or_else(|error| {
+            self.0.push(format!("{error:#}"));
+            default
+        })
+    }
+}
+
+/// `bulkhead config check`.
+pub(crate) fn check(flags: &Flags) -> anyhow::Result<()> {
+    flags.settings().map(drop).context(Refusal)
+}
+
+/// Who a gateway runs as when nothing else is said.
+pub(crate) fn usual_gateway_uid() -> anyhow::Result<u32> {
+    gateway_uid(None)
+}
+
+impl Flags {
+    /// Reads the configuration file, if there is one, and fills in defaults.
+    ///
+    /// # Errors
+    /// [`Faults`]: everything that is wrong, at once.
+    pub(crate) fn settings(&self) -> Result<Settings, Faults> {
+        let (all, mut faults) = self.with_file();
+        let settings = Settings {
+            listen: all.listen.unwrap_or(LISTEN),
+            state_dir: faults.note(absolute("state-dir", all.state_dir, STATE_DIR), STATE_DIR.into()),
+            run_dir: faults.note(absolute("run-dir", all.run_dir, RUN_DIR), RUN_DIR.into()),
+            agent: faults.note(agent(all.agent), AGENT.into()),
+            pool: faults.note(pool(all.pool.unwrap_or(0)), 0),
+            metrics_listen: all.metrics_listen,
+            on_stop: all.on_stop.unwrap_or(OnStop::Keep),
+            memory_overcommit: faults.note(overcommit(all.memory_overcommit), None),
+            register: all.register.unwrap_or(Register::Off),
+            gateway_uid: faults.note(gateway_uid(all.gateway_user.as_deref()), GATEWAY_UID),
+            supervisor: self.supervisor,
+        };
+        if faults.0.is_empty() { Ok(settings) } else { Err(faults) }
+    }
+
+    /// What these flags leave out, from the file.
+    fn with_file(&self) -> (Self, Faults) {
+        let (file, faults) = match &self.config {
+            Some(path) => file::read(path),
+            None => (Self::default(), Faults::default()),
+        };
+        let flags = self.clone();
+        let all = Self {
+            listen: flags.listen.or(file.listen),
+            state_dir: flags.state_dir.or(file.state_dir),
+            run_dir: flags.run_dir.or(file.run_dir),
+            config: flags.config,
+            agent: flags.agent.or(file.agent),
+            pool: flags.pool.or(file.pool),
+            metrics_listen: flags.metrics_listen.or(file.metrics_listen),
+            on_stop: flags.on_stop.or(file.on_stop),
+            memory_overcommit: flags.memory_overcommit.or(file.memory_overcommit),
+            register: flags.register.or(file.register),
+            gateway_user: flags.gateway_user.or(file.gateway_user),
+            supervisor: flags.supervisor,
+        };
+        (all, faults)
+    }
+}
+
+fn absolute(name: &str, path: Option<PathBuf>, default: &str) -> anyhow::Result<PathBuf> {
+    let path = path.unwrap_or_else(|| default.into());
+    std::path::absolute(&path).with_context(|| format!("{name}: {}", path.display()))
+}
+
+fn agent(path: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    match path {
+        Some(path) => absolute("agent", Some(path), AGENT),
+        None => Ok(std::env::current_exe().context("agent: find this program")?.with_file_name(AGENT)),
+    }
+}
+
+fn pool(size: usize) -> anyhow::Result<usize> {
+    anyhow::ensure!(size <= MAX_POOL, "pool: at most {MAX_POOL}");
+    Ok(size)
+}
+
+/// A factor as it is written down, in percent.
+fn overcommit(factor: Option<f64>) -> anyhow::Result<Option<Overcommit>> {
+    let Some(factor) = factor else { return Ok(None) };
+    anyhow::ensure!((0.01..=1000.0).contains(&factor), "memory-overcommit: must be from 0.01 to 1000");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 1 to 100,000")]
+    let percent = (factor * 100.0).round() as u32;
+    Ok(Some(Overcommit { percent }))
+}
+
+/// The uid of a named user, which must exist; without a name the usual user or a fixed number.
+fn gateway_uid(name: Option<&str>) -> anyhow::Result<u32> {
+    let find = |name: &str| {
+        nix::unistd::User::from_name(name).with_context(|| format!("gateway-user: look up user {name}"))
+    };
+    let uid = match name {
+        Some(name) => find(name)?.with_context(|| format!("gateway-user: no user {name}"))?.uid.as_raw(),
+        None => find(GATEWAY_USER)?.map_or(GATEWAY_UID, |user| user.uid.as_raw()),
+    };
+    anyhow::ensure!(uid != 0, "gateway-user: must not be root");
+    Ok(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_factor_is_a_percentage_within_bounds() {
+        let percent = |factor| overcommit(Some(factor)).map(|bound| bound.map(|bound| bound.percent));
+        assert_eq!(percent(1.5).unwrap(), Some(150));
+        assert_eq!(overcommit(None).unwrap(), None);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1001.0] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let flags = Flags {
+            pool: Some(257),
+            memory_overcommit: Some(0.0),
+            gateway_user: Some("root".into()),
+            ..Flags::default()
+        };
+        let told = flags.settings().unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "pool: at most 256\nmemory-overcommit: must be from 0.01 to 1000\ngateway-user: must not be root"
+        );
+        assert_eq!(Flags { pool: Some(256), ..Flags::default() }.settings().unwrap().pool, 256);
+    }
+}

@@ -1,0 +1,88 @@
+//! The file: TOML, its keys the flags' names. Every key is read by itself, so that all mistakes are told at once.
+
+use super::{Faults, Flags, Path};
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table};
+
+/// What a file says, and what is wrong with it; what is wrong is left out.
+pub(super) fn read(path: &Path) -> (Flags, Faults) {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&path.display().to_string(), &text),
+        Err(error) => (Flags::default(), Faults(vec![format!("{}: {error}", path.display())])),
+    }
+}
+
+fn parse(name: &str, text: &str) -> (Flags, Faults) {
+    let place = |offset: usize| {
+        let before = &text.as_bytes()[..offset.min(text.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("{name}:{line}")
+    };
+    let mut faults = Faults::default();
+    let (table, broken) = DeTable::parse_recoverable(text);
+    for error in broken {
+        let at = error.span().map_or(0, |span| span.start);
+        faults.0.push(format!("{}: {}", place(at), error.message()));
+    }
+    let mut good = Table::new();
+    let mut entries: Vec<_> = table.into_inner().into_iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in entries {
+        let at = place(key.span().start);
+        match alone(key.get_ref(), value) {
+            Ok(one) => good.extend(one),
+            Err(reason) => faults.0.push(format!("{at}: {}: {reason}", key.get_ref())),
+        }
+    }
+    let flags = faults.note(good.try_into().map_err(anyhow::Error::new), Flags::default());
+    (flags, faults)
+}
+
+/// A table of this one setting, if it is one.
+fn alone(key: &str, value: Spanned<DeValue<'_>>) -> Result<Table, String> {
+    use serde::Deserialize;
+    use serde::de::IntoDeserializer;
+    let value =
+        toml::Value::deserialize(value.into_deserializer()).map_err(|error| error.message().to_owned())?;
+    let table = Table::from_iter([(key.to_owned(), value)]);
+    let plain = |error: toml::de::Error| error.message().lines().next().unwrap_or_default().to_owned();
+    let alone = table.clone().try_into::<Flags>().map_err(plain)?;
+    match alone.settings() {
+        Ok(_) => Ok(table),
+        Err(faults) => Err(faults.to_string().trim_start_matches(&format!("{key}: ")).to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::OnStop;
+    use super::*;
+
+    #[test]
+    fn a_file_takes_the_flags_names() {
+        let (flags, faults) = parse("f", "listen = '127.0.0.1:1'\non-stop = 'destroy'\npool = 3");
+        assert_eq!(faults, Faults::default());
+        assert_eq!((flags.on_stop, flags.pool), (Some(OnStop::Destroy), Some(3)));
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_its_line() {
+        let text = "lisen = '127.0.0.1:1'\npool = 'many'\n\non-stop = 'maybe'\nrun-dir = '/r'\nmemory-overcommit = 0.0";
+        let (flags, faults) = parse("f", text);
+        assert_eq!(flags.run_dir, Some("/r".into()));
+        let lines: Vec<_> =
+            faults.0.iter().map(|fault| fault.split(": ").take(2).collect::<Vec<_>>()).collect();
+        assert_eq!(
+            lines,
+            [["f:1", "lisen"], ["f:2", "pool"], ["f:4", "on-stop"], ["f:6", "memory-overcommit"]],
+            "{faults}"
+        );
+        assert!(faults.0[3].ends_with(": must be from 0.01 to 1000"), "{faults}");
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_its_line() {
+        let (_, faults) = parse("f", "pool = 1\nlisten = = 2\n");
+        assert!(faults.0.iter().any(|fault| fault.starts_with("f:2: ")), "{faults}");
+    }
+}

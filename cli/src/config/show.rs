@@ -1,0 +1,66 @@
+//! `bulkhead config show`: a configuration file of what is in force, with the meaning of every setting.
+
+use super::{Flags, Refusal, Settings};
+use anyhow::Context;
+use clap::Args;
+use std::fmt::Write;
+
+/// Prints it.
+pub(crate) fn show(flags: &Flags) -> anyhow::Result<()> {
+    let settings = flags.settings().context(Refusal)?;
+    print!("{}", text(&in_force(flags, settings))?);
+    Ok(())
+}
+
+/// Every setting that has a value.
+fn in_force(flags: &Flags, settings: Settings) -> Flags {
+    let (given, _) = flags.with_file();
+    Flags {
+        listen: Some(settings.listen),
+        state_dir: Some(settings.state_dir),
+        run_dir: Some(settings.run_dir),
+        agent: Some(settings.agent),
+        pool: Some(settings.pool),
+        metrics_listen: settings.metrics_listen,
+        on_stop: Some(settings.on_stop),
+        memory_overcommit: given.memory_overcommit,
+        register: Some(settings.register),
+        gateway_user: given.gateway_user,
+        config: None,
+        supervisor: None,
+    }
+}
+
+/// The file: each setting under its help; one without a value as a comment.
+fn text(values: &Flags) -> anyhow::Result<String> {
+    let values = toml::Table::try_from(values).context("write the settings down")?;
+    let described = Flags::augment_args(clap::Command::new("settings"));
+    let mut text = String::new();
+    for setting in described.get_arguments().filter(|setting| !setting.is_hide_set()) {
+        let name = setting.get_id().as_str().replace('_', "-");
+        if name == "config" {
+            continue;
+        }
+        let help = setting.get_help().map(ToString::to_string).unwrap_or_default();
+        match values.get(&name) {
+            Some(value) => writeln!(text, "# {help}\n{name} = {value}\n")?,
+            None => writeln!(text, "# {help}\n# {name} =\n")?,
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_a_file_that_says_the_same() {
+        let flags = Flags { pool: Some(7), memory_overcommit: Some(1.5), ..Flags::default() };
+        let shown = text(&in_force(&flags, flags.settings().unwrap())).unwrap();
+        assert!(shown.contains("# Sandboxes made ahead, at most 256 [default: 0]\npool = 7\n"), "{shown}");
+        let read: Flags = toml::from_str(&shown).unwrap();
+        assert_eq!((read.pool, read.memory_overcommit), (Some(7), Some(1.5)));
+        assert!(shown.contains("# metrics-listen =\n"));
+    }
+}
