@@ -28,7 +28,13 @@ pub(crate) enum Command {
         disks: PathBuf,
     },
     /// Remove everything that an instance owns; no server may be running.
-    Purge(StateDir),
+    Purge {
+        #[command(flatten)]
+        state: StateDir,
+        /// Leave the state directory as it is: what runs ends, disks, images and keys stay for the next start.
+        #[arg(long)]
+        keep_state: bool,
+    },
     /// Say what this host has and lacks for sandboxes; ends with 78 when no server can start on it.
     Doctor {
         #[command(flatten)]

@@ -6,11 +6,15 @@ use anyhow::Context;
 use bulkhead_gateway::{Endpoint, Registration};
 use nix::unistd::{Gid, Uid};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let settings = flags.settings().context(Refusal)?;
     process::raise_file_limit()?;
-    let (listen, metrics_listen) = (bind(settings.listen)?, settings.metrics_listen.map(bind).transpose()?);
+    let mut given = process::inherited_sockets()?.into_iter();
+    let mut take = |address| given.next().map_or_else(|| bind(address), inherit);
+    let listen = take(settings.listen)?;
+    let metrics_listen = settings.metrics_listen.map(take).transpose()?;
     // The listening sockets stay what they are; but whoever takes over the gateway reaches no network, and an agent,
     // which can ask a socket that we connected for the interfaces of *our* namespace, sees none of the host's. Started
     // without privileges, a unit of systemd does this with `PrivateNetwork=`.
@@ -35,6 +39,10 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
 
 fn bind(address: SocketAddr) -> anyhow::Result<Endpoint> {
     Endpoint::bind(address).with_context(|| format!("take the address {address}"))
+}
+
+fn inherit(socket: OwnedFd) -> anyhow::Result<Endpoint> {
+    Endpoint::inherited(socket).context("take over a socket of the service manager")
 }
 
 /// From root to the gateway's user: no groups, no capabilities, no way back. Started as that user already (as a

@@ -35,7 +35,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Runtime(flags) => runtime::run(&flags),
         Command::Gateway(flags) => gateway::run(&flags),
         Command::Reaper { disks } => reaper::run(&disks),
-        Command::Purge(state) => purge::run(&state.state_dir),
+        Command::Purge { state, keep_state } => {
+            let extent = if keep_state { purge::Extent::WhatRuns } else { purge::Extent::Everything };
+            purge::run(&state.state_dir, extent)
+        }
         Command::Doctor { state, json, leaks } => {
             let form = if json { doctor::Form::Json } else { doctor::Form::Text };
             if leaks { admin::leaks(&state, form) } else { doctor::run(&state.state_dir, form) }

@@ -5,6 +5,7 @@ use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -67,6 +68,25 @@ pub(crate) fn raise_file_limit() -> anyhow::Result<()> {
 /// Into a network namespace with nothing in it.
 pub(crate) fn leave_the_network() -> anyhow::Result<()> {
     nix::sched::unshare(CloneFlags::CLONE_NEWNET).context("leave the network")
+}
+
+/// Number of the first descriptor that a service manager hands over (sd_listen_fds(3)).
+const FIRST_INHERITED: i32 = 3;
+/// So many sockets have a use here: the API's and that of the metrics.
+const MOST_INHERITED: i32 = 2;
+
+/// The listening sockets that a service manager made for this process (sd_listen_fds(3)): the API's first, then that of
+/// the metrics. None where nobody did.
+pub(crate) fn inherited_sockets() -> anyhow::Result<Vec<OwnedFd>> {
+    let said = |name: &str| std::env::var(name).ok();
+    if said("LISTEN_PID") != Some(std::process::id().to_string()) {
+        return Ok(Vec::new());
+    }
+    let count: i32 = said("LISTEN_FDS").context("LISTEN_FDS")?.parse().context("LISTEN_FDS")?;
+    anyhow::ensure!((0..=MOST_INHERITED).contains(&count), "LISTEN_FDS: at most {MOST_INHERITED} sockets");
+    (FIRST_INHERITED..FIRST_INHERITED + count)
+        .map(|number| bulkhead_sys::fd::inherited(number).context("take over a socket"))
+        .collect()
 }
 
 /// Ends with the supervisor. Called after the last change of credentials, which would undo it.

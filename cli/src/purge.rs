@@ -14,7 +14,16 @@ const RUN: [&str; 6] = ["gateway", "intents", "mounts", "instance", "runtime.soc
 /// How long the kernel may take to let go of the mounts of sandboxes that were killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(state_dir: &Path) -> anyhow::Result<()> {
+/// How much goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Processes, cgroups, mounts and the run directory; the state directory stays for the next start.
+    WhatRuns,
+    /// The state directory as well.
+    Everything,
+}
+
+pub(crate) fn run(state_dir: &Path, extent: Extent) -> anyhow::Result<()> {
     if !state_dir.exists() {
         bail!("{} does not exist", state_dir.display());
     }
@@ -27,17 +36,23 @@ pub(crate) fn run(state_dir: &Path) -> anyhow::Result<()> {
     for name in RUN {
         remove(&run_dir.join(name))?;
     }
+    if extent == Extent::WhatRuns {
+        return leave(&run_dir);
+    }
     for name in STATE {
         remove(&state_dir.join(name))?;
     }
-    for directory in [run_dir.as_path(), state_dir] {
-        match fs::remove_dir(directory) {
-            // Somebody else's files, or already gone.
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => {}
-            done => done.with_context(|| format!("remove {}", directory.display()))?,
-        }
+    leave(&run_dir)?;
+    leave(state_dir)
+}
+
+/// Removes a directory that is empty.
+fn leave(directory: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir(directory) {
+        // Somebody else's files, or already gone.
+        Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => Ok(()),
+        done => done.with_context(|| format!("remove {}", directory.display())),
     }
-    Ok(())
 }
 
 /// Where the instance runs, as its last server wrote it down.

@@ -33,6 +33,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What a service manager handed over is no listening socket.
+    #[error("the socket that was handed over does not listen for TCP")]
+    Inherited(#[source] io::Error),
     /// No runtime accepted us in time.
     #[error("no runtime answers on {path}")]
     NoRuntime {

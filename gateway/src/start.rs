@@ -2,6 +2,7 @@
 //! runtime, store, comparison of both, first key, listeners.
 
 mod first;
+mod manager;
 
 use crate::admin;
 use crate::agent_client::{AgentClient, Budget};
@@ -87,6 +88,7 @@ async fn until_signal(config: Config) -> Result<(), Error> {
             return end.unwrap_or_else(|error| Err(Error::Start { what: "serving", source: error.into() }));
         }
     }
+    manager::stopping();
     tracing::info!("closing: requests under way get {} s", limits::DRAIN.as_secs());
     close.send_replace(Phase::Closing);
     if tokio::time::timeout(limits::DRAIN, connections.drained()).await.is_err() {
@@ -119,7 +121,10 @@ async fn serve(
         Ok::<_, Error>(())
     };
     tracing::info!(%address, "serving");
+    let beat = tokio::spawn(manager::alive(Arc::clone(&app)));
+    manager::ready();
     let ((), (), metrics) = tokio::join!(accept_admin, accept_api, accept_metrics);
+    beat.abort();
     pool::drain(&app).await;
     metrics
 }

@@ -6,6 +6,7 @@
 mod calls;
 mod create;
 mod ending;
+mod manager;
 mod poll;
 mod reaper;
 mod strays;
@@ -32,6 +33,7 @@ use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{Event, Message, RefusalKind, Reply};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::pidfd;
+use manager::Manager;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Poll, Token};
@@ -94,6 +96,7 @@ struct Server {
     reaper: reaper::Reaper,
     admission: Admission,
     networks: Networks,
+    manager: Manager,
     /// Set when the runtime was told to stop and destroys first.
     stop_by: Option<Instant>,
 }
@@ -108,6 +111,7 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
     let mut server = Server::start(instance, roots, config)?;
     server.poll.add(signals.as_fd(), Token::Signals)?;
     tracing::info!(sandboxes = server.table.len(), instance = server.instance.name, "runtime is ready");
+    server.manager.ready();
     loop {
         let tokens = server.poll.wait(server.patience())?;
         if tokens.is_empty() {
@@ -128,10 +132,12 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
             }
         }
         server.tick();
+        server.manager.alive();
         if server.stop_by.is_some_and(|by| server.is_empty() || Instant::now() > by) {
             break;
         }
     }
+    server.manager.stopping();
     server.finish()
 }
 
@@ -173,6 +179,7 @@ impl Server {
             table: Table::default(),
             strays: BTreeMap::new(),
             reaper: reaper::Reaper::new(config.reaper),
+            manager: Manager::of_environment(),
             stop_by: None,
         };
         server.poll.add(server.listener.socket.as_fd(), Token::Listener)?;
@@ -220,7 +227,7 @@ impl Server {
         let stop = self.stop_by.map(|_| STOP_TICK);
         let quiet = self.wants_quiet().then_some(QUIET);
         let gone = (!self.gone.is_empty()).then_some(Duration::ZERO);
-        due.into_iter().chain(stop).chain(quiet).chain(gone).min()
+        due.into_iter().chain(stop).chain(quiet).chain(gone).chain(self.manager.patience()).min()
     }
 
     fn wants_quiet(&self) -> bool {

@@ -11,6 +11,7 @@ import time
 import traceback
 
 import attacks
+import package
 import product
 import residue
 
@@ -19,10 +20,10 @@ MIB = 1 << 20
 # Tasks of the agent and the inner init, which the sandbox's own limit carries on top of the tenant's.
 AGENT_PIDS = 32
 # Seconds; the script outside ends the VM somewhat later.
-BUDGET = 110
+BUDGET = 250
 
 
-class Suite(attacks.Attacks):
+class Suite(attacks.Attacks, package.Package):
     """What the cases share, and the cases in the order in which they run."""
 
     def __init__(self):
@@ -225,7 +226,7 @@ class Suite(attacks.Attacks):
             self.limits_in_force, self.isolation, self.memory, self.pids, self.cpu, self.neighbour,
             self.sleeps_and_wakes, self.freezes_and_thaws, self.clock_steps, *self.attacks(),
             self.gateway_killed, self.runtime_killed, self.serve_restarted, self.serve_killed, self.unit_restarted, self.delete,
-            self.purge,
+            self.purge, *self.package_cases(),
         ]
 
 
@@ -247,7 +248,7 @@ def main():
     """Runs the cases and says how each ended; after the first failure the server's log is shown."""
     suite = Suite()
     cases = suite.cases()
-    foundations = [suite.serve_starts, suite.create, suite.limits_in_force]
+    foundations = [suite.serve_starts, suite.create, suite.limits_in_force, suite.package_installs]
     print(f"1..{len(cases)}", flush=True)
     failed, stop, end = 0, "", time.monotonic() + BUDGET
     for number, case in enumerate(cases, 1):
