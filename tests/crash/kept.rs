@@ -1,6 +1,7 @@
 //! Stop, launch again, freeze and name, asked of the runtime directly: what is kept is kept, over a crash too.
 
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::ImageId;
 use bulkhead_protocol::limits::{DEFAULT_OPEN_FILES, DEFAULT_PIDS, Limits, MIB};
 use bulkhead_protocol::runtime::{Call, CreateSandbox, Disk, Life, RefusalKind, Reply, SandboxStatus};
 use bulkhead_tests::{RuntimeLink, Sandbox, Server, eventually, host};
@@ -19,7 +20,7 @@ pub(crate) fn order(id: &SandboxId, launch: u32, disk: Disk) -> Call {
         open_files: DEFAULT_OPEN_FILES,
         disk_bytes: 64 * MIB,
     };
-    let (image, hostname) = ("code:latest".to_owned(), format!("launch-{launch}"));
+    let (image, hostname) = (ImageId::host(), format!("launch-{launch}"));
     Call::Create(CreateSandbox { id: id.clone(), launch, disk, image, limits, hostname })
 }
 
