@@ -71,6 +71,8 @@ points! {
     Gateway "gateway" {
         /// The row of a new sandbox is written.
         CreateRow,
+        /// A create failed: its row goes and its key is free, nothing was ended.
+        CreateWithdrawn,
         /// The agent of a new or woken sandbox answers, no row says so.
         LaunchAnswered,
         /// The row says that it runs, nobody was told.

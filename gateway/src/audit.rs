@@ -11,11 +11,12 @@ mod record;
 pub(crate) use record::{Object, Record};
 
 use crate::auth::Principal;
-use crate::error::Error;
+use crate::error::{ApiResult, Error};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::rate::Limiter;
 use file::Log;
+use hyper::StatusCode;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
@@ -78,9 +79,17 @@ impl Audit {
         }
     }
 
-    /// Notes what the server did by itself to an object of `org`.
-    pub(crate) fn system(&self, metrics: &Metrics, org: &str, action: &str, object: &str) {
-        self.note(metrics, Record { org, user: "system", object, ..Record::of(action) });
+    /// Notes what the server did by itself to an object of `org`, or tried to: the status says what came of it.
+    pub(crate) fn system(
+        &self,
+        metrics: &Metrics,
+        org: &str,
+        action: &str,
+        object: &str,
+        outcome: &ApiResult<()>,
+    ) {
+        let status = outcome.as_ref().map_or_else(|error| error.status, |()| StatusCode::OK).as_u16();
+        self.note(metrics, Record { org, user: "system", object, status, ..Record::of(action) });
     }
 
     /// Notes what the host's operator did.

@@ -7,7 +7,8 @@ use crate::error::chain;
 use crate::registry::{Birth, Event, Motion, Run, Sandbox, State};
 use crate::runtime_client::{CallError, Notice};
 use crate::sandbox::Facts;
-use crate::service::{create, destroy, life, pool};
+use crate::service::destroy::{self, Cause};
+use crate::service::{create, life, pool};
 use crate::store::{Row, Status};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{Life, SandboxStatus};
@@ -43,7 +44,7 @@ pub(crate) async fn load(app: &Arc<App>, rows: Vec<Row>) {
         };
         let app = Arc::clone(app);
         match state {
-            State::Deleting => drop(tokio::spawn(destroy::insist(app, sandbox))),
+            State::Deleting => drop(tokio::spawn(destroy::insist(app, sandbox, Cause::Deleted))),
             State::Creating(birth) => drop(tokio::spawn(create::finish(app, sandbox, birth.launch))),
             State::Sleeping { launch } => drop(tokio::spawn(life::insist_on_sleep(app, sandbox, launch))),
             _ => {}
@@ -68,11 +69,17 @@ pub(crate) async fn watch(app: Arc<App>, mut notices: UnboundedReceiver<Notice>)
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Connected => drop(tokio::spawn(insist(Arc::clone(&app)))),
-            Notice::Died { id, launch } => match app.registry.any(&id) {
-                Some(sandbox) => settle(&app, &sandbox, Event::Died { launch }).await,
-                None => pool::died(&app, &id),
-            },
+            Notice::Died { id, launch } => died(&app, &id, launch).await,
         }
+    }
+}
+
+/// Tells everybody whose it may be that a launch has ended.
+async fn died(app: &Arc<App>, id: &SandboxId, launch: u32) {
+    // The pool first: one that is just being taken is in the registry before that asks the pool.
+    pool::died(app, id);
+    if let Some(sandbox) = app.registry.any(id) {
+        settle(app, &sandbox, Event::Died { launch }).await;
     }
 }
 
@@ -105,7 +112,7 @@ async fn compare(app: &Arc<App>) -> Result<(), CallError> {
     }
     app.metrics.leaks.set(leaks);
     for id in spares.iter().filter(|id| !by_id.contains_key(id)) {
-        pool::died(app, id);
+        died(app, id, create::FIRST).await;
     }
     for ((state, version), sandbox) in &known {
         let event = match (by_id.get(&sandbox.facts.id), state.run()) {

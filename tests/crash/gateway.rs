@@ -17,6 +17,8 @@ enum Operation {
     Freeze,
     Thaw,
     Delete,
+    /// A create that fails, for which there is no room on the host; with a key.
+    Withdraw,
     /// A create from a pool, or the filling of one.
     Take,
 }
@@ -24,6 +26,7 @@ enum Operation {
 fn operations(point: Gateway) -> &'static [Operation] {
     match point {
         Gateway::CreateRow => &[Operation::Create, Operation::Promise],
+        Gateway::CreateWithdrawn => &[Operation::Withdraw],
         Gateway::LaunchAnswered | Gateway::LaunchRow => {
             &[Operation::Create, Operation::Promise, Operation::Wake]
         }
@@ -76,6 +79,7 @@ fn run(point: Gateway, what: Operation) {
         ],
         args: match what {
             Operation::Take => vec!["--pool".to_owned(), "1".to_owned()],
+            Operation::Withdraw => vec!["--memory-overcommit".to_owned(), room_for(2.5)],
             _ => Vec::new(),
         },
         ..Options::default()
@@ -87,7 +91,9 @@ fn run(point: Gateway, what: Operation) {
     }
     let path = victim.as_ref().map(|victim| victim.path("")).unwrap_or_default();
     let steps: &[(&str, &str)] = match what {
-        Operation::Create | Operation::Promise | Operation::Take => &[("POST", "/sandboxes")],
+        Operation::Create | Operation::Promise | Operation::Withdraw | Operation::Take => {
+            &[("POST", "/sandboxes")]
+        }
         Operation::Wake => &[("POST", "/sleep"), ("POST", "/wake")],
         Operation::Sleep => &[("POST", "/sleep")],
         Operation::Freeze => &[("POST", "/freeze")],
@@ -120,12 +126,20 @@ fn run(point: Gateway, what: Operation) {
 /// Sends what the gateway may not live to answer.
 fn send(server: &Server, method: &str, target: &str, what: Operation) -> Option<String> {
     let mut headers = vec![("X-API-Key", server.client().key())];
-    if what == Operation::Promise {
+    if matches!(what, Operation::Promise | Operation::Withdraw) {
         headers.push(("Idempotency-Key", "promised"));
     }
-    let body = (method == "POST").then(|| json!({"name": "second", "cpu": 1, "mem": 1024}).to_string());
+    let mem = if what == Operation::Withdraw { 2048 } else { 1024 };
+    let body = (method == "POST").then(|| json!({"name": "second", "cpu": 1, "mem": mem}).to_string());
     let answer = server.client().try_send(method, target, &headers, body.as_deref()).ok()?;
     (answer.status == 201).then(|| answer.data()["id"].as_str().expect("an id").to_owned())
+}
+
+/// The factor of overcommitted memory with which the host has room for so many GiB.
+fn room_for(gib: f64) -> String {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").expect("meminfo");
+    let total = meminfo.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("MemTotal");
+    format!("{:.4}", gib * f64::from(1 << 20) / total)
 }
 
 fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
@@ -140,6 +154,16 @@ fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
             let again = send(server, "POST", "/api/sandboxes", what).expect("and again");
             assert_eq!((total(), &id), (Some(2), &again));
             assert_eq!(Sandbox::of(server, &id).exec("echo x").stdout, "x\n");
+        }
+        Operation::Withdraw => {
+            // Its sandbox goes, and its key makes another once there is room.
+            eventually("nothing of it is left", || {
+                let total = total();
+                if total == Some(1) { Ok(()) } else { Err(format!("{total:?}")) }
+            });
+            assert_eq!(send(server, "POST", "/api/sandboxes", what), None, "there is no room");
+            let small = send(server, "POST", "/api/sandboxes", Operation::Promise).expect("the key is free");
+            let _gone = server.client().delete(&format!("/sandboxes/{small}")).expect(200);
         }
         Operation::Take => assert!(total() <= Some(1), "{:?}", total()),
         Operation::Delete => {
@@ -158,7 +182,7 @@ fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
 
 #[test]
 fn behind_every_step_of_a_create() {
-    run_all(&[Operation::Create, Operation::Promise]);
+    run_all(&[Operation::Create, Operation::Promise, Operation::Withdraw]);
 }
 
 #[test]

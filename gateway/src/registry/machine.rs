@@ -12,6 +12,7 @@
 //!  Died:   Running, Freezing, Frozen, Thawing ─▶ Killed; remembered while Creating and Waking
 //!  Seen:   what the runtime says of a launch, where no transition is under way
 //!  Delete: from Sleeping, and from every state in which no transition is under way ─▶ Deleting (then the entry is dropped)
+//!  Withdrawn: from Creating ─▶ Deleting; so nobody else ever sees a create that failed and is taken back
 //! ```
 //!
 //! Whoever wins the event into a state in `-ing` drives it out of there; everybody else waits. Every launch has a number,
@@ -98,6 +99,8 @@ pub(crate) enum Event {
     Launched { launch: u32 },
     /// This launch could not be made, and nothing of it runs.
     LaunchFailed { launch: u32 },
+    /// This first launch could not be made, and what there is of the sandbox goes.
+    Withdrawn { launch: u32 },
     /// It shall end its processes.
     Sleep,
     /// Nothing of this launch runs any more.
@@ -245,10 +248,15 @@ impl State {
     fn born(self, birth: Birth, event: Event) -> Result<Self, Refusal> {
         let launch = birth.launch;
         match event {
-            Event::Launched { launch: told } if told == launch => Ok(match birth.fate {
-                Fate::Open => Self::Running(Run::sound(launch)),
-                Fate::Died => Self::Killed { launch },
-            }),
+            Event::Launched { launch: told } if told == launch => match (birth.fate, self) {
+                (Fate::Open, _) => Ok(Self::Running(Run::sound(launch))),
+                (Fate::Died, Self::Waking { .. }) => Ok(Self::Killed { launch }),
+                // A first launch that died before it was ready has failed; what becomes of it says who drives it.
+                (Fate::Died, _) => Err(Refusal::Stale),
+            },
+            Event::Withdrawn { launch: told } if told == launch && matches!(self, Self::Creating(_)) => {
+                Ok(Self::Deleting)
+            }
             Event::LaunchFailed { launch: told } if told == launch => Ok(match self {
                 Self::Waking { from, .. } => from.state(launch),
                 _ => Self::Failed { launch },

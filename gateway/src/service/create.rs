@@ -5,8 +5,9 @@ mod key;
 
 pub(crate) use key::claim;
 
+use super::destroy::{self, Cause};
 use super::launch::launch;
-use super::{destroy, pool, runtime_error};
+use super::{pool, runtime_error};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{ApiError, ApiResult, chain};
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The number of a sandbox's first launch.
-pub(super) const FIRST: u32 = 1;
+pub(crate) const FIRST: u32 = 1;
 
 /// What a client asked for, checked.
 #[derive(Debug)]
@@ -152,20 +153,22 @@ pub(super) async fn insert(
     outcome.map(|_| None).map_err(ApiError::from)
 }
 
-/// Removes what was begun. What cannot be removed now is removed later.
+/// Removes what was begun of a create that failed. What cannot be removed now is removed later.
 pub(super) async fn withdraw(app: &Arc<App>, sandbox: &Arc<Sandbox>, launch: u32) {
-    let id = &sandbox.facts.id;
-    // Before anybody who waits for this create looks again: the next with this key shall make another.
-    if let Err(error) = app.store.release_claim(id.clone()).await {
-        tracing::error!(sandbox = %id, error = chain(&error), "the key of a failed create is not free");
+    let Facts { id, org, .. } = &sandbox.facts;
+    // Before anybody who waits for this create looks again: the next with this key shall make another. Where it fails,
+    // it is part of what is tried until it succeeds.
+    if let Err(error) = app.store.withdraw(id.clone()).await {
+        tracing::error!(sandbox = %id, error = chain(&error), "the key of a failed create is not free yet");
     }
-    // Refused where the launch had succeeded and the agent died; it is deleted all the same.
-    if let Err(refusal) = sandbox.apply(Event::LaunchFailed { launch }) {
-        tracing::debug!(?refusal, "a sandbox ended while it was made");
+    failpoint!(CreateWithdrawn);
+    if let Err(refusal) = sandbox.apply(Event::Withdrawn { launch }) {
+        tracing::error!(sandbox = %id, ?refusal, "a failed create is not withdrawn");
+        return;
     }
-    if sandbox.apply(Event::Delete).is_ok()
-        && let Err(error) = destroy::end(app, sandbox).await
-    {
+    let outcome = destroy::end(app, sandbox, Cause::CreateFailed).await;
+    app.audit.system(&app.metrics, org, "delete failed create", id.as_str(), &outcome);
+    if let Err(error) = outcome {
         tracing::warn!(sandbox = %id, error = error.chain(), "a failed create is removed later");
     }
 }

@@ -37,11 +37,15 @@ pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk
 
 /// The end of a launch: it runs, unless the news of its death have come already.
 pub(super) async fn born(app: &App, sandbox: &Sandbox, launch: u32) -> ApiResult<()> {
-    if !matches!(sandbox.apply(Event::Launched { launch }), Ok(State::Killed { .. })) {
+    let outcome = sandbox.apply(Event::Launched { launch });
+    if let Ok(State::Running(_)) = outcome {
         return Ok(());
     }
-    let id = sandbox.facts.id.clone();
-    if let Err(error) = app.store.set_status(id, Status::Killed, launch).await {
+    tracing::debug!(sandbox = %sandbox.facts.id, launch, ?outcome, "dead before it was ready");
+    // A first launch that died has failed, and whoever made it writes that down.
+    if outcome.is_ok()
+        && let Err(error) = app.store.set_status(sandbox.facts.id.clone(), Status::Killed, launch).await
+    {
         tracing::error!(sandbox = %sandbox.facts.id, error = chain(&error), "a death was not noted");
     }
     Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the sandbox died while it was started"))

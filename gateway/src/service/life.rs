@@ -26,16 +26,17 @@ pub(crate) async fn reach(app: &Arc<App>, sandbox: &Arc<Sandbox>, goal: Goal) ->
     Err(ApiError::new(StatusCode::CONFLICT, "others put the sandbox elsewhere again and again"))
 }
 
-/// The first step to `goal`, if nobody has used the sandbox for so long.
+/// The first step to `goal`, if nobody has used the sandbox for so long; what came of it, or `None` where it was not
+/// begun.
 pub(crate) async fn rest(
     app: &Arc<App>,
     sandbox: &Arc<Sandbox>,
     goal: Goal,
     idle: Duration,
-) -> ApiResult<()> {
-    match sandbox.advance_if_idle(goal, idle) {
-        Some(Advance::Begun(state)) => drive(app, sandbox, state).await,
-        Some(Advance::There | Advance::Wait | Advance::No(_)) | None => Ok(()),
+) -> Option<ApiResult<()>> {
+    match sandbox.advance_if_idle(goal, idle)? {
+        Advance::Begun(state) => Some(drive(app, sandbox, state).await),
+        Advance::There | Advance::Wait | Advance::No(_) => None,
     }
 }
 

@@ -2,6 +2,9 @@
 //! takes one and gives it its name. Nobody sees one before; one that was anybody's never comes back.
 //!
 //! Their rows say `pooled`: the next start destroys what it finds. Refilled by one task, off the path of requests.
+//!
+//! A death is told to the pool before it is looked for in the registry, and who takes one out asks the pool once its entry
+//! is there: so there is no moment at which nobody learns of it.
 
 mod refill;
 
@@ -14,12 +17,12 @@ use crate::error::{ApiError, ApiResult};
 use crate::failpoint::failpoint;
 use crate::limits;
 use crate::quota::SandboxHold;
-use crate::registry::Sandbox;
+use crate::registry::{Event, Sandbox};
 use crate::sandbox::{Facts, usual_limits};
 use crate::store::{Claim, Row, Status};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::image::ImageId;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -29,6 +32,17 @@ use tokio::time::Instant;
 struct Spare {
     id: SandboxId,
     image: ImageId,
+}
+
+/// Where one is that does not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    /// It is being made, or ended: the runtime may list it or not.
+    Between,
+    /// It was taken, and runs.
+    Taken,
+    /// It was on its way when it died.
+    Died,
 }
 
 /// Those that wait, and what the refilling has to know.
@@ -42,8 +56,8 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Spares {
     ready: VecDeque<Spare>,
-    /// Those that are being made, taken or ended, which the runtime may list.
-    moving: HashSet<SandboxId>,
+    /// Those that are on their way.
+    moving: HashMap<SandboxId, Passage>,
     last_create: Instant,
     closed: bool,
 }
@@ -51,7 +65,7 @@ struct Spares {
 impl Pool {
     /// A pool of so many, empty as yet.
     pub(crate) fn new(size: usize) -> Self {
-        let (ready, moving) = (VecDeque::new(), HashSet::new());
+        let (ready, moving) = (VecDeque::new(), HashMap::new());
         let spares = Spares { ready, moving, last_create: Instant::now(), closed: false };
         Self { size: size.min(limits::MAX_POOL), state: Mutex::new(spares), changed: Notify::new() }
     }
@@ -72,17 +86,21 @@ impl Pool {
         if wanted.settings.limits != usual_limits() {
             return None;
         }
+        self.take_first(|spare| spare.image == wanted.settings.made_of.id)
+    }
+
+    fn take_first(&self, fits: impl Fn(&Spare) -> bool) -> Option<SandboxId> {
         let mut spares = self.lock();
-        let fits = spares.ready.iter().position(|spare| spare.image == wanted.settings.made_of.id)?;
-        let Spare { id, .. } = spares.ready.remove(fits)?;
-        spares.moving.insert(id.clone());
+        let at = spares.ready.iter().position(fits)?;
+        let Spare { id, .. } = spares.ready.remove(at)?;
+        spares.moving.insert(id.clone(), Passage::Taken);
         self.changed.notify_one();
         Some(id)
     }
 
-    /// One is on its way: in, out, or to its end.
+    /// One is being made, or ended.
     fn moves(&self, id: &SandboxId) {
-        self.lock().moving.insert(id.clone());
+        self.lock().moving.insert(id.clone(), Passage::Between);
     }
 
     /// It has arrived.
@@ -93,20 +111,30 @@ impl Pool {
     /// Whether this is the id of one of them.
     pub(crate) fn knows(&self, id: &SandboxId) -> bool {
         let spares = self.lock();
-        spares.moving.contains(id) || spares.ready.iter().any(|spare| spare.id == *id)
+        spares.moving.contains_key(id) || spares.ready.iter().any(|spare| spare.id == *id)
     }
 
-    /// Takes one out that has died.
-    pub(crate) fn lose(&self, id: &SandboxId) -> Option<SandboxId> {
+    /// Takes one out that has died; of one on its way it is remembered.
+    fn lose(&self, id: &SandboxId) -> Option<SandboxId> {
         let mut spares = self.lock();
+        if let Some(passage) = spares.moving.get_mut(id) {
+            *passage = Passage::Died;
+        }
         let at = spares.ready.iter().position(|spare| spare.id == *id)?;
         self.changed.notify_one();
         spares.ready.remove(at).map(|spare| spare.id)
     }
 
-    /// The ids of all that are there.
+    /// Whether one died on its way.
+    fn has_lost(&self, id: &SandboxId) -> bool {
+        self.lock().moving.get(id) == Some(&Passage::Died)
+    }
+
+    /// The ids of all that the runtime must list, also of those that were taken and are nobody's yet.
     pub(crate) fn ids(&self) -> Vec<SandboxId> {
-        self.lock().ready.iter().map(|spare| spare.id.clone()).collect()
+        let spares = self.lock();
+        let taken = spares.moving.iter().filter(|(_, passage)| **passage == Passage::Taken).map(|(id, _)| id);
+        spares.ready.iter().map(|spare| &spare.id).chain(taken).cloned().collect()
     }
 }
 
@@ -149,14 +177,22 @@ async fn adopt(
     let row = Row { facts: facts.clone(), status: Status::Running, launch: create::FIRST };
     let Some(sandbox) = create::insert(app, row, claim, hold).await? else { return Ok(None) };
     failpoint!(SpareTaken);
+    // Whatever is told from now on finds the entry.
+    if app.pool.has_lost(&facts.id) {
+        let outcome = sandbox.apply(Event::Died { launch: create::FIRST });
+        tracing::debug!(sandbox = %facts.id, ?outcome, "a sandbox made ahead died while it was taken");
+    }
     born(app, &sandbox, create::FIRST).await?;
     Ok(Some(sandbox))
 }
 
-/// What the runtime says of one in the pool.
+/// The runtime says that one ended: of the pool or of any other.
 pub(crate) fn died(app: &Arc<App>, id: &SandboxId) {
     if let Some(id) = app.pool.lose(id) {
         tracing::warn!(sandbox = %id, "a sandbox made ahead died");
         tokio::spawn(destroy(Arc::clone(app), id));
     }
 }
+
+#[cfg(test)]
+mod tests;

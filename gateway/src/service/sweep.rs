@@ -7,6 +7,7 @@ use crate::error::chain;
 use crate::limits;
 use crate::registry::{Goal, Sandbox, State};
 use bulkhead_protocol::SandboxId;
+use hyper::StatusCode;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,11 +69,14 @@ fn look(app: &Arc<App>, sandbox: Arc<Sandbox>, tasks: &mut JoinSet<()>, busy: &m
 async fn expire(app: &Arc<App>, sandbox: &Sandbox) {
     let id = &sandbox.facts.id;
     tracing::info!(sandbox = %id, "the time of a sandbox is over");
-    match destroy::delete(app, &sandbox.facts.org, id).await {
-        Ok(()) => app.audit.system(&app.metrics, &sandbox.facts.org, "expire", id.as_str()),
-        Err(error) => {
-            tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox whose time is over is still there");
-        }
+    let outcome = destroy::delete(app, &sandbox.facts.org, id).await;
+    // Somebody else may have deleted it.
+    if outcome.as_ref().is_err_and(|error| error.status == StatusCode::NOT_FOUND) {
+        return;
+    }
+    app.audit.system(&app.metrics, &sandbox.facts.org, "expire", id.as_str(), &outcome);
+    if let Err(error) = outcome {
+        tracing::warn!(sandbox = %id, error = error.chain(), "a sandbox whose time is over is still there");
     }
 }
 
@@ -87,9 +91,11 @@ async fn rest(app: &Arc<App>, sandbox: &Arc<Sandbox>, limit: Duration) {
         }
     };
     tracing::debug!(sandbox = %sandbox.facts.id, ?goal, "idle");
+    // Somebody may use it again by now: then nothing was done.
+    let Some(outcome) = life::rest(app, sandbox, goal, limit).await else { return };
     let action = if goal == Goal::Asleep { "auto-sleep" } else { "auto-freeze" };
-    app.audit.system(&app.metrics, &sandbox.facts.org, action, sandbox.facts.id.as_str());
-    if let Err(error) = life::rest(app, sandbox, goal, limit).await {
+    app.audit.system(&app.metrics, &sandbox.facts.org, action, sandbox.facts.id.as_str(), &outcome);
+    if let Err(error) = outcome {
         tracing::warn!(sandbox = %sandbox.facts.id, error = error.chain(), "an idle sandbox does not rest");
     }
 }

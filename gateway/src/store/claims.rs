@@ -54,20 +54,17 @@ pub(super) fn take(db: &Connection, claim: &Claim, facts: &Facts) -> StoreResult
     .map(|_| Claimed::Made)
 }
 
+/// Gives the key back that made this sandbox: the create failed, and may be tried again.
+pub(super) fn release(db: &Connection, id: &SandboxId) -> StoreResult<()> {
+    db.execute("DELETE FROM create_keys WHERE sandbox = ?1", params![id.as_str()])
+        .doing("give a key of a create back")
+        .map(drop)
+}
+
 impl Store {
     /// What this key made, if it was used.
     pub(crate) async fn claimed(&self, org: String, key: String) -> StoreResult<Option<Claimed>> {
         self.run(move |db| find(db, &org, &key)).await
-    }
-
-    /// Gives the key back that made this sandbox: the create failed, and may be tried again.
-    pub(crate) async fn release_claim(&self, id: SandboxId) -> StoreResult<()> {
-        self.run(move |db| {
-            db.execute("DELETE FROM create_keys WHERE sandbox = ?1", params![id.as_str()])
-                .doing("give a key of a create back")
-                .map(drop)
-        })
-        .await
     }
 
     /// Forgets keys that are older than a day.

@@ -90,6 +90,13 @@ fn put(db: &Connection, row: &Row) -> StoreResult<()> {
     if wrote == 1 { Ok(()) } else { Err(StoreError::Exists) }
 }
 
+fn mark_deleting(db: &Connection, id: &SandboxId) -> StoreResult<()> {
+    db.prepare_cached("UPDATE sandboxes SET status = 'deleting' WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![id.as_str()]))
+        .doing("begin to delete a sandbox")
+        .map(drop)
+}
+
 fn all(db: &Connection) -> StoreResult<Vec<Row>> {
     let mut statement = db
         .prepare(
@@ -182,11 +189,16 @@ impl Store {
 
     /// Notes that it shall go; nothing is written over that.
     pub(crate) async fn set_deleting(&self, id: SandboxId) -> StoreResult<()> {
+        self.run(move |db| mark_deleting(db, &id)).await
+    }
+
+    /// Notes that its create failed: it shall go and the key that made it is free again, both or neither.
+    pub(crate) async fn withdraw(&self, id: SandboxId) -> StoreResult<()> {
         self.run(move |db| {
-            db.prepare_cached("UPDATE sandboxes SET status = 'deleting' WHERE id = ?1")
-                .and_then(|mut statement| statement.execute(params![id.as_str()]))
-                .doing("begin to delete a sandbox")
-                .map(drop)
+            let transaction = db.transaction().doing("begin to withdraw a sandbox")?;
+            claims::release(&transaction, &id)?;
+            mark_deleting(&transaction, &id)?;
+            transaction.commit().doing("withdraw a sandbox")
         })
         .await
     }

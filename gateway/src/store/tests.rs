@@ -117,8 +117,25 @@ async fn a_key_makes_one_sandbox_in_its_organisation_and_outlives_it() {
         Some(known('a')),
         "a day is long"
     );
-    store.release_claim(row('a').facts.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_create_frees_its_key_and_marks_its_row_or_does_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let claim = Claim { key: "k".to_owned(), digest: "d".to_owned() };
+    store.put_sandbox(row('a'), Some(claim)).await.unwrap();
+    let db = Connection::open(dir.path().join("bulkhead.db")).unwrap();
+    db.execute_batch(
+        "CREATE TRIGGER broken BEFORE UPDATE ON sandboxes BEGIN SELECT raise(ABORT, 'no'); END;",
+    )
+    .unwrap();
+    store.withdraw(row('a').facts.id).await.unwrap_err();
+    assert!(store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap().is_some());
+    db.execute_batch("DROP TRIGGER broken").unwrap();
+    store.withdraw(row('a').facts.id).await.unwrap();
     assert_eq!(store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap(), None);
+    assert_eq!(store.sandboxes().await.unwrap(), [Row { status: Status::Deleting, ..row('a') }]);
 }
 
 #[tokio::test]

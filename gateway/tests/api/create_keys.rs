@@ -62,6 +62,20 @@ fn the_key_of_a_create_that_failed_is_free_again() {
     assert_eq!(id(&world.create_with_key("k", &body)), made);
 }
 
+/// Nobody who waits for the create gets what is taken away, or is told that it was deleted.
+#[test]
+fn who_waits_for_a_create_that_fails_makes_another_or_fails_too() {
+    let world = World::new();
+    let body = json!({"name": "x", "image": "full"});
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| world.create_with_key("k", &body))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|answer| answer.status == 503), "{answers:?}");
+    assert_eq!(world.client().get("/api/sandboxes").json["meta"]["total"], 0);
+    assert!(world.runtime.ids().is_empty());
+}
+
 /// With a key, or answered at once: somebody may ask for it, so the next start makes it.
 #[test]
 fn a_create_that_a_kill_cuts_is_finished_where_it_was_promised() {

@@ -15,7 +15,7 @@ impl World {
         made.json["data"].clone()
     }
 
-    fn id(&self, more: &Value) -> String {
+    pub(crate) fn id(&self, more: &Value) -> String {
         self.create(more)["id"].as_str().unwrap().to_owned()
     }
 }

@@ -1,5 +1,6 @@
 //! Sandboxes made ahead: taken once, seen by nobody before, gone when nobody wants them.
 
+use crate::runtime::DIES;
 use crate::world::{World, eventually};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -58,6 +59,19 @@ fn one_that_cannot_be_named_is_destroyed_and_the_create_goes_on() {
     eventually("it is destroyed", || ahead.iter().all(|id| !world.runtime.ids().contains(id)));
     world.runtime.refuse(None);
     assert_eq!(world.run(id, "x").status, 200);
+}
+
+#[test]
+fn one_that_dies_while_it_is_taken_is_destroyed_and_the_create_goes_on() {
+    let world = World::with_pool(1);
+    let ahead = filled(&world, 1);
+    let made = world.client().post("/api/sandboxes", &json!({"name": DIES}));
+    assert_eq!(made.status, 201, "{made:?}");
+    let id = made.json["data"]["id"].as_str().unwrap();
+    assert!(!ahead.contains(id), "the one that died is nobody's");
+    assert_eq!(world.status(id), "running");
+    eventually("it is destroyed", || ahead.iter().all(|id| !world.runtime.ids().contains(id)));
+    assert_eq!(world.client().get("/api/sandboxes").json["meta"]["total"], 1);
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub(crate) fn image_name(id: &ImageId) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// A host name: what gets it is said to have died before.
+pub(crate) const DIES: &str = "dies";
+
 /// What the runtime has.
 #[derive(Default)]
 struct State {
@@ -125,6 +128,16 @@ impl FakeRuntime {
             | Call::RemoveImage { .. }
             | Call::CollectImages => refused(RefusalKind::Failed),
             Call::Create(spec) => self.create(&mut state, spec),
+            Call::Name { id, hostname } if hostname == DIES => {
+                let launch = state.agents[&id].launch;
+                if let Some(connection) = &state.connection {
+                    tell(connection, &Message::Event(Event::Died { id, launch }));
+                }
+                drop(state);
+                // The gateway has heard of the death when it hears of the name.
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                Reply::Named
+            }
             Call::Stop { .. } | Call::Freeze { .. } | Call::Thaw { .. } | Call::Name { .. } => {
                 turn(&mut state, &call, name)
             }

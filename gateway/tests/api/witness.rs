@@ -3,6 +3,7 @@
 use crate::keys::tenant;
 use crate::world::{World, eventually};
 use bulkhead_gateway::admin::client as admin;
+use bulkhead_protocol::runtime::Life;
 use serde_json::{Value, json};
 
 fn lines(world: &World) -> Vec<Value> {
@@ -46,6 +47,29 @@ fn what_changes_something_is_written_down_without_its_content() {
     assert!(!text.contains("secret") && !text.contains(made["plainKey"].as_str().unwrap()), "{text}");
     assert!(!lines(&world).iter().any(|line| line["action"].as_str().unwrap().starts_with("GET")));
     assert!(world.scrape().contains("bulkhead_gateway_audit_lines_total"));
+}
+
+/// What the server did by itself, with what came of it.
+#[test]
+fn what_happens_by_itself_is_written_down_once_it_has_happened_or_failed() {
+    let world = World::new();
+    let idle = |_| world.id(&json!({"idleTimeoutSeconds": 5}));
+    let [sleeps, stays] = [(); 2].map(idle);
+    let path = format!("/api/sandboxes/{stays}/commands/run");
+    assert_eq!(world.client().post(&path, &json!({"command": "hold"})).status, 200);
+    world.runtime.refuse(Some("stop"));
+    let failed = line(&world, "auto-sleep");
+    assert_eq!((&failed["object"], &failed["status"]), (&json!(sleeps), &json!(500)), "{failed}");
+    assert!(world.runtime.running().contains_key(&sleeps), "the line is true");
+    let frozen = line(&world, "auto-freeze");
+    assert_eq!((&frozen["object"], &frozen["status"]), (&json!(stays), &json!(200)), "{frozen}");
+    assert_eq!(world.runtime.running()[&stays], (1, Life::Frozen));
+    world.runtime.refuse(Some("create"));
+    let made = world.client().post("/api/sandboxes", &json!({"name": "x"}));
+    assert_eq!(made.status, 500);
+    let gone = line(&world, "delete failed create");
+    assert_eq!((&gone["org"], &gone["status"]), (&failed["org"], &json!(200)), "{gone}");
+    assert_eq!(world.runtime.ids().len(), 2);
 }
 
 #[test]

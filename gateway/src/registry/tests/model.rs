@@ -39,8 +39,10 @@ impl Model {
         use Word::*;
         let born = if self.dead { Killed } else { Running };
         Some(match (self.word, event) {
+            (Creating, Event::Launched { .. }) if self.dead => return None,
             (Creating | Waking(_), Event::Launched { .. }) => born,
             (Creating, Event::LaunchFailed { .. }) => Failed,
+            (Creating, Event::Withdrawn { .. }) => Deleting,
             (Waking(Rest::Asleep), Event::LaunchFailed { .. }) => Asleep,
             (Waking(Rest::Killed), Event::LaunchFailed { .. }) => Killed,
             (Waking(Rest::Failed), Event::LaunchFailed { .. }) => Failed,
@@ -89,6 +91,7 @@ fn launch_of(event: Event) -> Option<u32> {
     match event {
         Event::Launched { launch }
         | Event::LaunchFailed { launch }
+        | Event::Withdrawn { launch }
         | Event::Stopped { launch }
         | Event::Froze { launch }
         | Event::FreezeFailed { launch }
@@ -123,6 +126,7 @@ fn event() -> impl Strategy<Value = Event> {
         prop::sample::select(vec![
             Event::Launched { launch },
             Event::LaunchFailed { launch },
+            Event::Withdrawn { launch },
             Event::Stopped { launch },
             Event::Froze { launch },
             Event::FreezeFailed { launch },
@@ -147,6 +151,7 @@ fn goal() -> impl Strategy<Value = Goal> {
 /// What the driver of a busy state says in the end.
 fn driven(state: State) -> Event {
     match state {
+        State::Creating(Birth { launch, fate: Fate::Died }) => Event::LaunchFailed { launch },
         State::Creating(birth) | State::Waking { birth, .. } => Event::Launched { launch: birth.launch },
         State::Sleeping { launch } => Event::Stopped { launch },
         State::Freezing(run) => Event::Froze { launch: run.launch },
@@ -243,5 +248,21 @@ fn a_death_of_an_earlier_launch_is_no_news() {
 #[test]
 fn a_death_that_overtakes_the_birth_is_not_forgotten() {
     let state = State::NEW.after(Event::Died { launch: 1 }).unwrap();
-    assert_eq!(state.after(Event::Launched { launch: 1 }), Ok(State::Killed { launch: 1 }));
+    assert_eq!(
+        state.after(Event::Launched { launch: 1 }),
+        Err(Refusal::Stale),
+        "who drives it says what follows"
+    );
+    let waking = State::Asleep { launch: 1 }.after(Event::Wake).unwrap();
+    let waking = waking.after(Event::Died { launch: 2 }).unwrap();
+    assert_eq!(waking.after(Event::Launched { launch: 2 }), Ok(State::Killed { launch: 2 }));
+}
+
+#[test]
+fn only_the_first_launch_is_withdrawn() {
+    let withdrawn = Event::Withdrawn { launch: 1 };
+    assert_eq!(State::NEW.after(withdrawn), Ok(State::Deleting));
+    let waking = State::Killed { launch: 0 }.after(Event::Wake).unwrap();
+    assert_eq!(waking.after(withdrawn), Err(Refusal::Stale));
+    assert_eq!(State::Running(Run::sound(1)).after(withdrawn), Err(Refusal::Stale));
 }

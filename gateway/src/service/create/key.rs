@@ -44,15 +44,20 @@ pub(super) async fn find(
     answer: Answer,
 ) -> ApiResult<Option<Arc<Sandbox>>> {
     let conflict = |text: &'static str| Err(ApiError::new(StatusCode::CONFLICT, text));
+    let mut missed = None;
     for _ in 0..limits::CREATE_KEY_LOOKS {
         let known = app.store.claimed(org.to_owned(), claim.key.clone()).await?;
-        let Some(Claimed::Known { digest, sandbox }) = known else { return Ok(None) };
+        let Some(Claimed::Known { digest, sandbox: name }) = known else { return Ok(None) };
         if digest != claim.digest {
             return conflict("Idempotency-Key: was used with another request");
         }
-        let sandbox = SandboxId::parse(&sandbox).ok().and_then(|id| app.registry.resolve(org, &id));
+        let sandbox = SandboxId::parse(&name).ok().and_then(|id| app.registry.resolve(org, &id));
         let Some(sandbox) = sandbox else {
-            return conflict("Idempotency-Key: the sandbox that was made with it is deleted");
+            // A create that failed since has freed its key before its sandbox went: the next look finds it so.
+            if missed.replace(name.clone()) == Some(name) {
+                return conflict("Idempotency-Key: the sandbox that was made with it is deleted");
+            }
+            continue;
         };
         if answer == Answer::AtOnce {
             return Ok(Some(sandbox));

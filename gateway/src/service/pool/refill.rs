@@ -1,6 +1,6 @@
 //! Making sandboxes ahead, one at a time, and taking them away again.
 
-use super::{Pool, Spare};
+use super::{Passage, Pool, Spare};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::failpoint::failpoint;
@@ -28,12 +28,13 @@ impl Pool {
         wants.then(|| spares.last_create.elapsed())
     }
 
-    /// Puts one in that was made; gives it back where nobody wants it any more.
+    /// Puts one in that was made; gives it back where it is dead already or nobody wants it any more.
     fn put(&self, spare: Spare) -> Option<Spare> {
         let mut spares = self.lock();
-        if spares.closed {
+        if spares.closed || spares.moving.get(&spare.id) == Some(&Passage::Died) {
             return Some(spare);
         }
+        spares.moving.remove(&spare.id);
         spares.ready.push_back(spare);
         None
     }
@@ -75,8 +76,6 @@ async fn make(app: &Arc<App>) -> ApiResult<()> {
     };
     if unwanted {
         destroy(Arc::clone(app), id).await;
-    } else {
-        app.pool.moved(&id);
     }
     made.map(drop)
 }
