@@ -74,8 +74,8 @@ pub(crate) const ANSWER_AGE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const ANSWER_BYTES: usize = 64 << 10;
 /// Such answers of one organisation; the oldest give way.
 pub(crate) const ANSWERS: usize = 10_000;
-/// An organisation's answers are counted in the store after each so many new ones: that costs a millisecond.
-pub(crate) const ANSWER_TRIM: usize = 100;
+/// What the store keeps of an organisation is counted after each so many new ones: that costs a millisecond.
+pub(crate) const TRIM: usize = 100;
 /// Between two looks for such answers that are too old.
 pub(crate) const ANSWER_SWEEP: Duration = Duration::from_secs(600);
 
@@ -180,6 +180,8 @@ pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 pub(crate) const SWEEP_ASKS: usize = 16;
 /// How long an Idempotency-Key of a create is kept, in microseconds.
 pub(crate) const CREATE_KEY_US: i64 = 24 * 3600 * 1_000_000;
+/// Idempotency-Keys of creates of one organisation; the oldest give way, but none whose create goes on.
+pub(crate) const CREATE_KEYS: usize = 10_000;
 /// Between two removals of older ones.
 pub(crate) const CREATE_KEY_SWEEP: Duration = Duration::from_secs(3600);
 /// First pause before a create that somebody was told of is tried again; it doubles.

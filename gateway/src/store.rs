@@ -12,9 +12,9 @@ mod quarantine;
 mod sandboxes;
 mod settings;
 mod spares;
+mod trims;
 
 pub(crate) use answers::Kept;
-use answers::Trims;
 pub(crate) use claims::{Claim, Claimed};
 pub(crate) use keys::KeyRow;
 pub(crate) use orgs::{Owner, UserRow};
@@ -27,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use tokio::sync::oneshot;
+use trims::Trims;
 
 /// What goes wrong with the store.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,6 @@
 use super::{Doing, Store, StoreResult, now_us};
 use crate::limits;
 use rusqlite::{OptionalExtension, params};
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,20 +12,6 @@ pub(crate) struct Kept {
     pub(crate) status: u16,
     /// `None` where it was too long, or holds a secret.
     pub(crate) body: Option<Vec<u8>>,
-}
-
-/// How many answers of each organisation were kept since the start.
-#[derive(Debug, Default)]
-pub(super) struct Trims(Mutex<HashMap<String, usize>>);
-
-impl Trims {
-    /// Counts one more; whether the oldest are looked for now: at the first, and then each [`limits::ANSWER_TRIM`].
-    fn is_due(&self, org: &str) -> bool {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(org.to_owned()).or_default();
-        *count = count.wrapping_add(1);
-        *count % limits::ANSWER_TRIM == 1
-    }
 }
 
 /// The oldest moment of which answers are kept.
@@ -58,7 +42,7 @@ impl Store {
     /// Keeps an answer of `org`; from time to time its oldest ones give way.
     pub(crate) async fn keep_answer(&self, scope: String, org: String, kept: Kept) -> StoreResult<()> {
         let most = i64::try_from(limits::ANSWERS).unwrap_or(i64::MAX);
-        let is_due = self.trims.is_due(&org);
+        let is_due = self.trims.answers.is_due(&org);
         self.run(move |db| {
             let transaction = db.transaction().doing("begin")?;
             transaction
@@ -91,17 +75,5 @@ impl Store {
                 .map(drop)
         })
         .await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_organisation_is_trimmed_at_its_first_and_then_each_hundredth_answer() {
-        let trims = Trims::default();
-        let due = |org: &str| (0..=2 * limits::ANSWER_TRIM).filter(|_| trims.is_due(org)).count();
-        assert_eq!((due("o"), due("p")), (3, 3));
     }
 }

@@ -1,8 +1,8 @@
 //! Idempotency-Keys of creates: which sandbox a key made. A row is written together with the sandbox's own, outlives it,
-//! and goes after a day, or when the create fails.
+//! and goes after a day, when the create fails, or when its organisation has made too many others.
 
 use super::{Doing, Store, StoreResult, now_us};
-use crate::limits::CREATE_KEY_US;
+use crate::limits::{CREATE_KEY_US, CREATE_KEYS};
 use crate::sandbox::Facts;
 use bulkhead_protocol::SandboxId;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -52,6 +52,21 @@ pub(super) fn take(db: &Connection, claim: &Claim, facts: &Facts) -> StoreResult
     })
     .doing("take a key of a create")
     .map(|_| Claimed::Made)
+}
+
+/// Drops the oldest keys of `org` that are too many. One whose create goes on stays: it may be asked for.
+pub(super) fn trim(db: &Connection, org: &str) -> StoreResult<()> {
+    let most = i64::try_from(CREATE_KEYS).unwrap_or(i64::MAX);
+    db.execute(
+        "DELETE FROM create_keys WHERE org = ?1 AND created_us <= (
+             SELECT created_us FROM create_keys WHERE org = ?1 ORDER BY created_us DESC LIMIT 1 OFFSET ?2
+         ) AND NOT EXISTS (
+             SELECT 1 FROM sandboxes WHERE id = sandbox AND status IN ('creating', 'promised')
+         )",
+        params![org, most],
+    )
+    .doing("drop old keys of creates")
+    .map(drop)
 }
 
 /// Gives the key back that made this sandbox: the create failed, and may be tried again.

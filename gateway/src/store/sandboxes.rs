@@ -144,6 +144,7 @@ fn decode(row: &rusqlite::Row<'_>) -> StoreResult<Row> {
 impl Store {
     /// Writes a new row, or gives one that was made ahead its owner; together with the claim on its key.
     pub(crate) async fn put_sandbox(&self, row: Row, claim: Option<Claim>) -> StoreResult<Claimed> {
+        let is_due = claim.is_some() && self.trims.create_keys.is_due(&row.facts.org);
         self.run(move |db| {
             let transaction = db.transaction().doing("begin to write a sandbox")?;
             if let Some(claim) = &claim
@@ -152,6 +153,9 @@ impl Store {
                 return Ok(known);
             }
             put(&transaction, &row)?;
+            if is_due {
+                claims::trim(&transaction, &row.facts.org)?;
+            }
             transaction.commit().doing("write a sandbox").map(|()| Claimed::Made)
         })
         .await

@@ -3,6 +3,7 @@
 use super::*;
 use crate::sandbox::{AutoSleep, Facts, MadeOf, Port, PortProtocol, Settings};
 use bulkhead_protocol::{Limits, SandboxId};
+use rusqlite::params;
 use std::collections::BTreeMap;
 
 fn row(id: char) -> Row {
@@ -117,6 +118,46 @@ async fn a_key_makes_one_sandbox_in_its_organisation_and_outlives_it() {
         Some(known('a')),
         "a day is long"
     );
+}
+
+#[tokio::test]
+async fn of_too_many_keys_the_oldest_go_but_none_whose_create_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let claim = |key: &str| Some(Claim { key: key.to_owned(), digest: "d".to_owned() });
+    store.put_sandbox(row('a'), claim("going on")).await.unwrap();
+    let db = Connection::open(dir.path().join("bulkhead.db")).unwrap();
+    // After the one above, and before the ones below.
+    db.execute(
+        "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+         INSERT INTO create_keys SELECT orgs.id, 'k' || n, 'd', 'gone', (SELECT max(created_us) FROM create_keys)
+         + 1 + n FROM n, orgs",
+        params![i64::try_from(limits::CREATE_KEYS + 50).unwrap()],
+    )
+    .unwrap();
+    let mut last = row('b');
+    last.facts.org = "o2".to_owned();
+    // The next look of the first organisation is a hundred keys away, the one of the second is due.
+    store.put_sandbox(last, claim("new")).await.unwrap();
+    let count = |org: &str| {
+        db.query_row("SELECT count(*) FROM create_keys WHERE org = ?1", params![org], |row| {
+            row.get::<_, i64>(0)
+        })
+        .map(|count| usize::try_from(count).unwrap())
+        .unwrap()
+    };
+    assert_eq!((count("o1"), count("o2")), (limits::CREATE_KEYS + 52, limits::CREATE_KEYS));
+    for n in 0..limits::TRIM {
+        let mut row = row('c');
+        let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap());
+        let id = format!("{}{}{}", letter(n / 26), letter(n % 26), "z".repeat(28));
+        row.facts.id = SandboxId::parse(&id).unwrap();
+        store.put_sandbox(row, claim(&format!("later {n}"))).await.unwrap();
+    }
+    assert_eq!(count("o1"), limits::CREATE_KEYS + 1, "the oldest of all goes on");
+    let known = |key: &str| store.claimed("o1".to_owned(), key.to_owned());
+    assert!(known("going on").await.unwrap().is_some() && known("k100").await.unwrap().is_none());
+    assert!(known("later 0").await.unwrap().is_some() && known("k10000").await.unwrap().is_some());
 }
 
 #[tokio::test]
