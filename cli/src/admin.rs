@@ -5,9 +5,8 @@ use crate::doctor::Form;
 use crate::process::NoServer;
 use crate::purge::run_dir_of;
 use anyhow::anyhow;
-use bulkhead_gateway::Quota;
 use bulkhead_gateway::admin::client::{self, ClientError};
-use bulkhead_gateway::admin::{KeyInfo, KeyOrder};
+use bulkhead_gateway::admin::{KeyInfo, KeyOrder, QuotaChange};
 use std::path::PathBuf;
 
 /// What a key made at the host's command line is for.
@@ -31,8 +30,8 @@ pub(crate) fn org(command: &OrgCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn change(ceilings: &Ceilings) -> Quota {
-    Quota {
+fn change(ceilings: &Ceilings) -> QuotaChange {
+    QuotaChange {
         sandboxes: ceilings.sandboxes,
         cpu_millis: ceilings.cpus,
         memory_mib: ceilings.memory_mib,

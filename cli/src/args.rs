@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config::{self, Flags};
+use bulkhead_gateway::admin::{Ceiling, NO_CEILING};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -91,30 +92,44 @@ pub(crate) enum OrgCommand {
     },
 }
 
-/// What an organisation may have at once; what is left out stays as it is.
+/// What an organisation may have at once; what is left out stays as it is, and `none` is no bound but the host's.
 #[derive(Debug, Args)]
 pub(crate) struct Ceilings {
     /// Sandboxes, in whatever state.
-    #[arg(long)]
-    pub(crate) sandboxes: Option<u64>,
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) sandboxes: Option<Ceiling>,
     /// Processors of the sandboxes that are awake, thousandths as well.
-    #[arg(long, value_parser = cpu_millis)]
-    pub(crate) cpus: Option<u64>,
+    #[arg(long, value_parser = cpu_ceiling)]
+    pub(crate) cpus: Option<Ceiling>,
     /// MiB of memory of the sandboxes that are awake.
-    #[arg(long)]
-    pub(crate) memory_mib: Option<u64>,
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) memory_mib: Option<Ceiling>,
     /// Executions that connections hold.
-    #[arg(long)]
-    pub(crate) executions: Option<u64>,
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) executions: Option<Ceiling>,
     /// Streams of events, WebSockets and waits.
-    #[arg(long)]
-    pub(crate) streams: Option<u64>,
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) streams: Option<Ceiling>,
     /// Bytes sent per second.
-    #[arg(long)]
-    pub(crate) bytes_per_second: Option<u64>,
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) bytes_per_second: Option<Ceiling>,
     /// Requests per second.
-    #[arg(long)]
-    pub(crate) requests_per_second: Option<u64>,
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) requests_per_second: Option<Ceiling>,
+}
+
+/// A number, or that there is no bound.
+fn ceiling(text: &str) -> Result<Ceiling, String> {
+    bounded(text, |text| text.parse().map_err(|_| format!("must be a whole number, or {NO_CEILING}")))
+}
+
+/// A number of processors, or that there is no bound.
+fn cpu_ceiling(text: &str) -> Result<Ceiling, String> {
+    bounded(text, cpu_millis)
+}
+
+fn bounded(text: &str, most: impl Fn(&str) -> Result<u64, String>) -> Result<Ceiling, String> {
+    if text == NO_CEILING { Ok(Ceiling::Unbounded) } else { most(text).map(Ceiling::Most) }
 }
 
 /// Processors as a decimal number, in thousandths.

@@ -5,7 +5,7 @@ pub mod client;
 mod handler;
 mod wire;
 
-pub use wire::{KeyInfo, KeyOrder, Leak, NewKey, Org, OrgInfo};
+pub use wire::{Ceiling, KeyInfo, KeyOrder, Leak, NO_CEILING, NewKey, Org, OrgInfo, QuotaChange};
 
 use crate::app::App;
 use crate::dirs::Directory;

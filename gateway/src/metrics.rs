@@ -95,7 +95,7 @@ impl Metrics {
         r.register("sockets", "Open WebSockets of clients", self.sockets.clone());
         r.register("connections", "Open connections of clients", self.connections.clone());
         r.register("streams", "Open streams of output", self.streams.clone());
-        r.register("connections_refused", "Connections beyond the limit", self.connections_refused.clone());
+        r.register("connections_refused", "Connections beyond a limit", self.connections_refused.clone());
         r.register("leaks", "Sandboxes that only the runtime knows", self.leaks.clone());
         r.register("audit_lines", "Lines of the audit log", self.audit_lines.clone());
         r.register("audit_dropped", "Lines that the audit log had no room for", self.audit_dropped.clone());

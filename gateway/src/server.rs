@@ -2,6 +2,7 @@
 //! of connections, and spins when descriptors run out.
 
 mod claim;
+mod lobby;
 mod patient;
 
 pub(crate) use claim::Claim;
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lobby::Lobby;
 use patient::Patient;
 use std::convert::Infallible;
 use std::io;
@@ -90,12 +92,14 @@ impl<H: Handler> Handler for Placed<H> {
 #[derive(Debug)]
 pub(crate) struct Connections {
     places: Arc<Semaphore>,
+    lobby: Arc<Lobby>,
     closing: Closing,
 }
 
 impl Connections {
     pub(crate) fn new(closing: Closing) -> Self {
-        Self { places: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)), closing }
+        let places = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
+        Self { places, lobby: Arc::default(), closing }
     }
 
     /// Accepts until the process closes.
@@ -121,7 +125,8 @@ impl Connections {
                 tracing::debug!(%error, "a connection ended at once");
                 continue;
             }
-            let (closing, claim) = (self.closing.clone(), Claim::nobody());
+            metrics.connections_refused.inc_by(self.lobby.make_room());
+            let (closing, claim) = (self.closing.clone(), Claim::guest(self.lobby.enter()));
             let held = Arc::new((place, metrics.connection()));
             let place = Place { closing: closing.clone(), claim: claim.clone(), peer, _held: held };
             tokio::spawn(serve(stream, closing, claim, Placed { handler: handler.clone(), place }));
@@ -175,6 +180,10 @@ pub(crate) async fn serve(
         end = connection.as_mut() => end,
         () = claim.cut() => {
             tracing::debug!("a connection was cut with its key");
+            return;
+        }
+        () = claim.sent_away() => {
+            tracing::debug!("a connection without a key gave way to another");
             return;
         }
         () = claim.unclaimed() => {

@@ -1,6 +1,8 @@
 //! The administrator's side of the socket, for the command line: synchronous, one request per call.
 
-use super::wire::{Done, KeyInfo, KeyOrder, Keys, Leak, Leaks, NewKey, Org, OrgInfo, Orgs, Refusal};
+use super::wire::{
+    Done, KeyInfo, KeyOrder, Keys, Leak, Leaks, NewKey, Org, OrgInfo, Orgs, QuotaChange, Refusal,
+};
 use crate::dirs::Directory;
 use crate::limits;
 use crate::quota::Quota;
@@ -57,7 +59,7 @@ pub fn list_orgs(run_dir: &Path) -> Result<Vec<OrgInfo>> {
 ///
 /// # Errors
 /// [`ClientError`]; an unknown organisation is refused.
-pub fn quota(run_dir: &Path, org: &str, change: Quota) -> Result<Quota> {
+pub fn quota(run_dir: &Path, org: &str, change: QuotaChange) -> Result<Quota> {
     let mut body = serde_json::to_value(change).map_err(broken)?;
     body["org"] = json!(org);
     ask(run_dir, Method::POST, "/quota", &body)

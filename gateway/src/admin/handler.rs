@@ -1,6 +1,6 @@
 //! The requests of an administrator.
 
-use super::wire::{Done, KeyInfo, Keys, NewKey, Org, OrgInfo, Orgs};
+use super::wire::{Done, KeyInfo, Keys, NO_CEILING, NewKey, Org, OrgInfo, Orgs};
 use crate::api::{Leaks, instant};
 use crate::app::App;
 use crate::auth::{Order, Scope, Scopes};
@@ -16,6 +16,7 @@ use crate::store::{Owner, StoreError, now_us};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Answers an administrator.
@@ -89,8 +90,7 @@ impl Admin {
         let owner = self.app.store.owner(name(&mut fields, "org")?).await.map_err(explain)?;
         let account = self.app.accounts.of(&owner.org);
         let before = account.quota();
-        let mut ceiling =
-            |name, now: Option<u64>| fields.whole(name, &(0..=MAX_COUNT)).map(|asked| asked.or(now));
+        let mut ceiling = |name, now: Option<u64>| ceiling(&mut fields, name, now);
         let after = Quota {
             sandboxes: ceiling("sandboxes", before.sandboxes)?,
             cpu_millis: ceiling("cpuMillis", before.cpu_millis)?,
@@ -144,6 +144,21 @@ impl Admin {
         keys::revoke(&self.app, id.to_owned()).await.map_err(explain)?;
         self.done("key revoke", id);
         Ok(reply::json(StatusCode::OK, &Done {}))
+    }
+}
+
+/// One ceiling, where it is asked for; `now` stays otherwise.
+fn ceiling(fields: &mut Fields, name: &str, now: Option<u64>) -> ApiResult<Option<u64>> {
+    match fields.take(name) {
+        None => Ok(now),
+        Some(Value::String(word)) if word == NO_CEILING => Ok(None),
+        Some(asked) => match asked.as_u64().filter(|most| *most <= MAX_COUNT) {
+            Some(most) => Ok(Some(most)),
+            None => {
+                let rule = format_args!("must be an integer from 0 to {MAX_COUNT}, or \"{NO_CEILING}\"");
+                Err(fields.refuse(name, rule))
+            }
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is said over the admin socket, both ways.
 
 use crate::quota::Quota;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// An organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,54 @@ pub struct OrgInfo {
     pub created_at: String,
     /// Its ceilings.
     pub quota: Quota,
+}
+
+/// What becomes of one ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ceiling {
+    /// So many, and no more.
+    Most(u64),
+    /// None but the host's.
+    Unbounded,
+}
+
+/// How [`Ceiling::Unbounded`] is written, here and at the host's command line.
+pub const NO_CEILING: &str = "none";
+
+impl Serialize for Ceiling {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Most(most) => serializer.serialize_u64(*most),
+            Self::Unbounded => serializer.serialize_str(NO_CEILING),
+        }
+    }
+}
+
+/// Ceilings to set; what is absent stays as it is. The units are those of [`Quota`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaChange {
+    /// Sandboxes, in whatever state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandboxes: Option<Ceiling>,
+    /// Thousandths of processors of all sandboxes that run or are frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<Ceiling>,
+    /// MiB of memory of the same.
+    #[serde(rename = "memoryMiB", skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<Ceiling>,
+    /// Executions that a connection to the server holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executions: Option<Ceiling>,
+    /// Streams of events, WebSockets and waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Ceiling>,
+    /// Bytes sent per second, over all connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<Ceiling>,
+    /// Requests per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<Ceiling>,
 }
 
 /// A list of organisations.

@@ -4,8 +4,8 @@ use crate::client::Client;
 use crate::keys::tenant;
 use crate::pty_socket::Socket;
 use crate::world::{World, eventually};
-use bulkhead_gateway::Quota;
-use bulkhead_gateway::admin::client as admin;
+use bulkhead_gateway::admin::Ceiling::{Most, Unbounded};
+use bulkhead_gateway::admin::{QuotaChange, client as admin};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ fn make(client: &Client) -> crate::client::Answer {
     client.post("/api/sandboxes", &json!({"name": "x", "limits": {"cpus": 0.5, "memoryMiB": 64}}))
 }
 
-fn set(world: &World, quota: Quota) {
+fn set(world: &World, quota: QuotaChange) {
     admin::quota(&world.run_dir(), "acme", quota).unwrap();
 }
 
@@ -23,7 +23,7 @@ fn set(world: &World, quota: Quota) {
 fn never_more_sandboxes_than_allowed_and_every_place_comes_back() {
     let mut world = World::new();
     let client = tenant(&world, "acme", &[]);
-    set(&world, Quota { sandboxes: Some(5), ..Quota::default() });
+    set(&world, QuotaChange { sandboxes: Some(Most(5)), ..QuotaChange::default() });
     let answers: Vec<_> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..100).map(|_| scope.spawn(|| make(&client))).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
@@ -57,7 +57,12 @@ fn a_create_that_fails_takes_nothing() {
     let client = tenant(&world, "acme", &[]);
     set(
         &world,
-        Quota { sandboxes: Some(1), cpu_millis: Some(500), memory_mib: Some(64), ..Quota::default() },
+        QuotaChange {
+            sandboxes: Some(Most(1)),
+            cpu_millis: Some(Most(500)),
+            memory_mib: Some(Most(64)),
+            ..QuotaChange::default()
+        },
     );
     for image in ["full", "liar", "nothing"] {
         let body = json!({"name": "x", "image": image, "limits": {"cpus": 0.5, "memoryMiB": 64}});
@@ -67,16 +72,41 @@ fn a_create_that_fails_takes_nothing() {
 }
 
 #[test]
+fn a_ceiling_that_was_set_can_be_taken_away_again() {
+    let mut world = World::new();
+    let client = tenant(&world, "acme", &[]);
+    set(&world, QuotaChange { sandboxes: Some(Most(1)), streams: Some(Most(3)), ..QuotaChange::default() });
+    assert_eq!((make(&client).status, make(&client).status), (201, 429));
+    set(&world, QuotaChange { sandboxes: Some(Unbounded), ..QuotaChange::default() });
+    let shown = admin::quota(&world.run_dir(), "acme", QuotaChange::default()).unwrap();
+    assert_eq!((shown.sandboxes, shown.streams), (None, Some(3)), "what is not named stays");
+    assert_eq!(make(&client).status, 201);
+    world.stop(Signal::SIGKILL);
+    world.start();
+    assert_eq!(make(&client).status, 201, "it is kept");
+}
+
+#[test]
 fn processors_and_memory_count_while_something_runs() {
     let world = World::new();
     let client = tenant(&world, "acme", &[]);
-    set(&world, Quota { cpu_millis: Some(1000), memory_mib: Some(1 << 20), ..Quota::default() });
+    set(
+        &world,
+        QuotaChange {
+            cpu_millis: Some(Most(1000)),
+            memory_mib: Some(Most(1 << 20)),
+            ..QuotaChange::default()
+        },
+    );
     let first = make(&client).json["data"]["id"].as_str().unwrap().to_owned();
     assert_eq!(make(&client).status, 201);
     assert_eq!(make(&client).error(), "quota: at most 1000 thousandths of processors");
     world.runtime.kill(&first);
     eventually("the place of the dead one", || make(&client).status == 201);
-    set(&world, Quota { cpu_millis: Some(8000), memory_mib: Some(100), ..Quota::default() });
+    set(
+        &world,
+        QuotaChange { cpu_millis: Some(Most(8000)), memory_mib: Some(Most(100)), ..QuotaChange::default() },
+    );
     assert_eq!(make(&client).error(), "quota: at most 104857600 bytes of memory");
 }
 
@@ -84,7 +114,7 @@ fn processors_and_memory_count_while_something_runs() {
 fn executions_and_streams_are_counted_while_they_last() {
     let world = World::new();
     let client = tenant(&world, "acme", &[]);
-    set(&world, Quota { executions: Some(2), streams: Some(1), ..Quota::default() });
+    set(&world, QuotaChange { executions: Some(Most(2)), streams: Some(Most(1)), ..QuotaChange::default() });
     let id = make(&client).json["data"]["id"].as_str().unwrap().to_owned();
     let body = json!({"name": "x", "image": "tty"});
     let tty = client.post("/api/sandboxes", &body).json["data"]["id"].as_str().unwrap().to_owned();
@@ -123,7 +153,7 @@ fn executions_and_streams_are_counted_while_they_last() {
 fn requests_and_bytes_have_a_rate() {
     let world = World::new();
     let client = tenant(&world, "acme", &[]);
-    set(&world, Quota { requests_per_second: Some(10), ..Quota::default() });
+    set(&world, QuotaChange { requests_per_second: Some(Most(10)), ..QuotaChange::default() });
     let start = Instant::now();
     let through = (0..200).filter(|_| client.get("/api/users/me").status == 200).count();
     let most = (start.elapsed().as_secs_f64() + 2.0) * 10.0 + 1.0;
@@ -133,7 +163,11 @@ fn requests_and_bytes_have_a_rate() {
 
     set(
         &world,
-        Quota { requests_per_second: Some(100_000), bytes_per_second: Some(100_000), ..Quota::default() },
+        QuotaChange {
+            requests_per_second: Some(Most(100_000)),
+            bytes_per_second: Some(Most(100_000)),
+            ..QuotaChange::default()
+        },
     );
     let start = Instant::now();
     let sent: usize = (0..10).map(|_| client.get("/api/openapi.json").text.len()).sum();
