@@ -104,7 +104,7 @@ pub(crate) struct Ceilings {
     /// MiB of memory of the sandboxes that are awake.
     #[arg(long, value_parser = ceiling)]
     pub(crate) memory_mib: Option<Ceiling>,
-    /// Executions that connections hold.
+    /// Executions that connections hold; each sandbox may have 64 more that go on without one.
     #[arg(long, value_parser = ceiling)]
     pub(crate) executions: Option<Ceiling>,
     /// Streams of events, WebSockets and waits.

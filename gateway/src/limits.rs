@@ -42,7 +42,7 @@ pub(crate) const ORG_SANDBOXES: u64 = 1000;
 pub(crate) const ORG_CPU_MILLIS: u64 = 1000 * 8 * 1000;
 /// The same: MiB of memory, of ceilings as well.
 pub(crate) const ORG_MEMORY_MIB: u64 = 4 << 20;
-/// The same: executions that connections hold.
+/// The same: executions that connections hold. Those that nobody holds are bounded by their sandbox.
 pub(crate) const ORG_EXECUTIONS: u64 = 1024;
 /// The same: streams of events, WebSockets and waits.
 pub(crate) const ORG_STREAMS: u64 = 1024;

@@ -27,7 +27,8 @@ pub struct Quota {
     /// MiB of memory of the same.
     #[serde(rename = "memoryMiB", skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u64>,
-    /// Executions that a connection to the server holds.
+    /// Executions that a connection to the server holds. Detached ones are bounded by their sandbox, 64 each, and so by
+    /// the ceiling of sandboxes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executions: Option<u64>,
     /// Streams of events, WebSockets and waits.

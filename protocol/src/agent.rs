@@ -359,6 +359,8 @@ pub enum StartFailureKind {
     NoSuchDirectory,
     /// The working directory may not be entered.
     DirectoryDenied,
+    /// The root directory may not be searched: a tenant took its mode away, and nothing can be started any more.
+    RootDenied,
     /// There is no shell in the image, or it cannot be executed.
     NoShell,
     /// Script and environment together are longer than the kernel takes (`E2BIG`).

@@ -96,3 +96,18 @@ fn orphans_are_reaped() {
         if zombies.line() == "0" { Ok(()) } else { Err(zombies.stdout) }
     });
 }
+
+/// What a tenant does to its own root is its own doing, and no failure of the server.
+#[test]
+fn who_locks_the_root_directory_is_told_so() {
+    let server = Server::start();
+    let sandbox = server.create();
+    assert_eq!(sandbox.exec("chmod 0 /").code, 0);
+    let body = json!({"command": "true"});
+    let told = server.client().post(&sandbox.path("/exec"), &body).error(409);
+    assert!(told.contains("root directory"), "{told}");
+    let told = server.client().post(&sandbox.path("/commands/run"), &body).error(409);
+    assert!(told.contains("root directory"), "{told}");
+    let _told = server.client().get(&sandbox.path("/files/stat?path=/tmp")).error(403);
+    sandbox.delete();
+}

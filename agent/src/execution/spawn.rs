@@ -274,6 +274,8 @@ fn kind_of_step(op: &Op<'_>, errno: Errno) -> StartFailureKind {
             Errno::EACCES | Errno::EPERM => Kind::DirectoryDenied,
             _ => Kind::Internal,
         },
+        // Done with the agent's rights, which are those of anybody: its path leads through the root.
+        (Op::WriteFile { .. }, Errno::EACCES) => Kind::RootDenied,
         // An id that the sandbox does not have.
         (Op::SetIds(..) | Op::SetGroups(_), Errno::EINVAL) => Kind::NoSuchUser,
         (Op::ExecutePath { .. }, errno) => match errno {
@@ -332,6 +334,13 @@ mod tests {
         assert_eq!(kind_of_step(&execute, Errno::ENOENT), StartFailureKind::NoShell);
         assert_eq!(kind_of_step(&execute, Errno::E2BIG), StartFailureKind::TooLong);
         assert_eq!(kind_of_step(&Op::NewSession, Errno::EPERM), StartFailureKind::Internal);
+        let adjust = Op::WriteFile {
+            path: c"/proc/self/oom_score_adj".into(),
+            bytes: Vec::new(),
+            missing: Missing::IsFine,
+        };
+        assert_eq!(kind_of_step(&adjust, Errno::EACCES), StartFailureKind::RootDenied);
+        assert_eq!(kind_of_step(&adjust, Errno::EROFS), StartFailureKind::Internal);
         let clone = Error { call: "clone3", on: String::new(), errno: Errno::EAGAIN };
         assert_eq!(failure_of_call(&clone).kind, StartFailureKind::ProcessLimit);
     }

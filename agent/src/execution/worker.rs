@@ -161,6 +161,7 @@ fn tell(mut connection: UnixStream, failure: &StartFailure) {
         StartFailureKind::ProcessLimit | StartFailureKind::MemoryLimit | StartFailureKind::ExecutionLimit => {
             FileFailure::Resources
         }
+        StartFailureKind::RootDenied => FileFailure::Denied,
         _ => FileFailure::Internal,
     };
     let Ok(head) = serde_json::to_vec(&FileHead::Failed(failure)) else { return };

@@ -91,7 +91,8 @@ pub struct QuotaChange {
     /// MiB of memory of the same.
     #[serde(rename = "memoryMiB", skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<Ceiling>,
-    /// Executions that a connection to the server holds.
+    /// Executions that a connection to the server holds. Detached ones are bounded by their sandbox, 64 each, and so by
+    /// the ceiling of sandboxes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executions: Option<Ceiling>,
     /// Streams of events, WebSockets and waits.

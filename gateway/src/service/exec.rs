@@ -219,6 +219,10 @@ fn refusal(kind: StartFailureKind) -> (StatusCode, &'static str) {
         StartFailureKind::DirectoryDenied => {
             (StatusCode::BAD_REQUEST, "cwd: the directory may not be entered")
         }
+        StartFailureKind::RootDenied => (
+            StatusCode::CONFLICT,
+            "nothing can be started: the mode of the sandbox's root directory keeps out what would run in it",
+        ),
         StartFailureKind::NoShell => (StatusCode::BAD_REQUEST, "command: there is no shell in this image"),
         StartFailureKind::TooLong => (StatusCode::BAD_REQUEST, "command: is too long together with env"),
         StartFailureKind::ProcessLimit => (StatusCode::TOO_MANY_REQUESTS, "process limit reached"),
