@@ -158,7 +158,9 @@ fn requests_and_bytes_have_a_rate() {
     let through = (0..200).filter(|_| client.get("/api/users/me").status == 200).count();
     let most = (start.elapsed().as_secs_f64() + 2.0) * 10.0 + 1.0;
     assert!(through >= 20 && f64::from(u32::try_from(through).unwrap()) <= most, "{through} of {most}");
-    assert_eq!(client.get("/api/users/me").error(), "quota: at most 10 requests per second");
+    // One may just have become free.
+    let refused = (0..50).map(|_| client.get("/api/users/me")).find(|answer| answer.status != 200).unwrap();
+    assert_eq!(refused.error(), "quota: at most 10 requests per second");
     assert_eq!(world.client().get("/api/users/me").status, 200);
 
     set(
