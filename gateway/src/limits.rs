@@ -55,7 +55,7 @@ pub(crate) const ORG_CONNECTIONS: u64 = MAX_CONNECTIONS as u64 / 4 * 3;
 /// Connections on which nobody has shown a good key yet; one more sends the oldest of them away. Beside one organisation
 /// that has all of its own there is room for others.
 pub(crate) const MAX_UNCLAIMED: usize = MAX_CONNECTIONS / 16 * 3;
-const _: () = assert!(ORG_CONNECTIONS as usize + MAX_UNCLAIMED < MAX_CONNECTIONS);
+const _: () = assert!(ORG_CONNECTIONS + (MAX_UNCLAIMED as u64) < MAX_CONNECTIONS as u64);
 /// A connection on which nobody has shown a good key ends so long after it began: it counts for no organisation.
 pub(crate) const UNCLAIMED: Duration = Duration::from_secs(60);
 /// So many seconds' worth of requests may come at once.
