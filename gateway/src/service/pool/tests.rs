@@ -23,7 +23,7 @@ fn a_death_on_the_way_out_is_remembered_until_it_has_arrived() {
     assert!(!pool.has_lost(&one));
     assert_eq!(pool.lose(&one), None, "who took it ends it");
     assert!(pool.has_lost(&one) && !pool.has_lost(&other));
-    assert_eq!(pool.ids(), [other.clone()]);
+    assert_eq!(pool.ids(), std::slice::from_ref(&other));
     pool.moved(&one);
     assert!(!pool.has_lost(&one) && !pool.knows(&one));
     assert_eq!(pool.lose(&other), Some(other));
