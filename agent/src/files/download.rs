@@ -5,14 +5,12 @@ use super::failure::{Outcome, failed};
 use super::path::{AbsolutePath, Root};
 use super::wire::Wire;
 use bulkhead_protocol::files::{EntryKind, FileDone, FileFailure};
-use bulkhead_protocol::frame::{FrameType, HEADER_LEN, MAX_PAYLOAD, header};
+use bulkhead_protocol::frame::MAX_PAYLOAD;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat};
 use std::fs::File;
-use std::io::{ErrorKind, IoSliceMut, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 
-/// Frames that are read and sent at once.
-const BATCH: usize = 4;
 /// A file that says a size below this one is read before its size is told: those under /proc say none.
 const DOUBTFUL: u64 = 64 << 10;
 /// Most bytes of a file that does not say its size.
@@ -56,7 +54,8 @@ pub(crate) fn download(
         let (first, count) = part(range, size)?;
         file.seek(SeekFrom::Start(first))?;
         wire.begin_with(Some(size), modified)?;
-        send(&file, count, wire)?
+        send(&file, count, wire)?;
+        count
     };
     Ok(FileDone { bytes: Some(bytes), ..FileDone::default() })
 }
@@ -71,42 +70,15 @@ fn part(range: Option<(u64, Option<u64>)>, size: u64) -> Outcome<(u64, u64)> {
     Ok((first, last - first + 1))
 }
 
-/// Sends the next bytes of a file, fewer where it ends before; says how many.
-fn send(file: &File, count: u64, wire: &mut Wire) -> Outcome<u64> {
-    // Frames with room for their headers, so that one write sends what one read brought.
-    let mut frames = vec![0; BATCH * (HEADER_LEN + MAX_PAYLOAD)];
-    let mut sent = 0;
-    while sent < count {
-        let wanted = usize::try_from(count - sent).unwrap_or(usize::MAX);
-        let got = match read_frames(file, &mut frames, wanted) {
-            Ok(0) => break,
-            Ok(got) => got,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let mut length = 0;
-        for (index, frame) in frames.chunks_mut(HEADER_LEN + MAX_PAYLOAD).enumerate() {
-            let payload = got.saturating_sub(index * MAX_PAYLOAD).min(MAX_PAYLOAD);
-            if payload > 0 {
-                frame[..HEADER_LEN].copy_from_slice(&header(FrameType::Stdout, payload));
-                length += HEADER_LEN + payload;
-            }
-        }
-        wire.frames(&frames[..length])?;
-        sent += u64::try_from(got).unwrap_or(u64::MAX);
+/// Sends the next bytes of a file. One that ends before that breaks off.
+fn send(file: &File, count: u64, wire: &mut Wire) -> Outcome {
+    let mut left = count;
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PAYLOAD);
+        wire.content_of(file, length)?;
+        left -= u64::try_from(length).unwrap_or(u64::MAX);
     }
-    Ok(sent)
-}
-
-fn read_frames(mut file: &File, frames: &mut [u8], wanted: usize) -> std::io::Result<usize> {
-    let mut left = wanted;
-    let mut slices = Vec::with_capacity(BATCH);
-    for frame in frames.chunks_mut(HEADER_LEN + MAX_PAYLOAD) {
-        let length = left.min(MAX_PAYLOAD);
-        left -= length;
-        slices.push(IoSliceMut::new(&mut frame[HEADER_LEN..HEADER_LEN + length]));
-    }
-    file.read_vectored(&mut slices)
+    Ok(())
 }
 
 #[cfg(test)]

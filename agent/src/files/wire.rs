@@ -4,7 +4,10 @@ use super::failure::{Outcome, Stop, failed};
 use bulkhead_protocol::agent::KEEP_ALIVE_SECONDS;
 use bulkhead_protocol::files::{FileDone, FileFailure, FileHead};
 use bulkhead_protocol::frame::{FrameType, HEADER_LEN, MAX_PAYLOAD, header};
+use nix::errno::Errno;
+use nix::sys::sendfile::sendfile;
 use serde::Serialize;
+use std::fs::File;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -134,9 +137,28 @@ impl Wire {
         Ok(())
     }
 
-    /// Frames that their sender made.
-    pub(crate) fn frames(&mut self, bytes: &[u8]) -> Outcome {
+    /// One frame with the next bytes of a file, which the kernel moves by reference. A file that ends before that
+    /// cannot take the announced length back: zeros fill the frame, and then this fails.
+    pub(crate) fn content_of(&mut self, file: &File, length: usize) -> Outcome {
         self.last = Instant::now();
+        self.send(&header(FrameType::Stdout, length))?;
+        let mut left = length;
+        let missing = loop {
+            match sendfile(&self.socket, file, None, left) {
+                Ok(0) => break Stop::from(FileFailure::Internal),
+                Ok(count) => left -= count,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => break Stop::from(errno),
+            }
+            if left == 0 {
+                return Ok(());
+            }
+        };
+        self.send(&vec![0; left])?;
+        Err(missing)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Outcome {
         self.socket.write_all(bytes).map_err(|_| Stop::Gone)
     }
 
@@ -226,7 +248,7 @@ impl Wire {
         let rest_of_head = head.get(written..).unwrap_or_default();
         let rest = payload.get(written.saturating_sub(HEADER_LEN)..).unwrap_or_default();
         for rest in [rest_of_head, rest] {
-            self.socket.write_all(rest).map_err(|_| Stop::Gone)?;
+            self.send(rest)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A chunked body, read as fast as one thread can.
+//! A body, chunked or of a known length, read as fast as one thread can.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{Read, Write};
@@ -19,25 +19,58 @@ pub(crate) struct Body {
     /// The part of the buffer that was read and not yet taken.
     from: usize,
     to: usize,
-    /// Bytes of the current chunk that are still to come.
+    /// Bytes of the current chunk, or of all, that are still to come.
     left: usize,
+    framing: Framing,
+}
+
+/// How the end of a body is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Chunks,
+    Length,
 }
 
 impl Body {
-    /// Sends a request, which must be answered with 200 and a chunked body.
+    /// Sends a request, which must be answered with 200.
     pub(crate) fn open(port: u16, request: &str) -> Result<Self> {
         let mut socket = TcpStream::connect(("127.0.0.1", port))?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
         socket.write_all(request.as_bytes())?;
-        let mut body = Self { socket, buffer: vec![0; READ], from: 0, to: 0, left: 0 };
-        let head = body.until(b"\r\n\r\n")?;
-        ensure!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        ensure!(head.to_ascii_lowercase().contains("transfer-encoding: chunked"), "not chunked: {head}");
+        Self::of(socket)
+    }
+
+    /// The answer to a request that was sent already; it must be 200.
+    pub(crate) fn of(socket: TcpStream) -> Result<Self> {
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        let mut body =
+            Self { socket, buffer: vec![0; READ], from: 0, to: 0, left: 0, framing: Framing::Chunks };
+        let head = body.until(b"\r\n\r\n")?.to_ascii_lowercase();
+        ensure!(head.starts_with("http/1.1 200 "), "{head}");
+        if let Some(length) = head.lines().find_map(|line| line.strip_prefix("content-length:")) {
+            (body.left, body.framing) = (length.trim().parse()?, Framing::Length);
+        } else {
+            ensure!(head.contains("transfer-encoding: chunked"), "a body without an end: {head}");
+        }
         Ok(body)
     }
 
     /// The next bytes, `None` behind the last.
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>> {
+        match self.framing {
+            Framing::Chunks => self.next_of_chunk(),
+            Framing::Length => {
+                if self.left > 0 && self.from == self.to {
+                    self.fill()?;
+                }
+                let taken = self.left.min(self.to - self.from);
+                let from = self.from;
+                (self.from, self.left) = (from + taken, self.left - taken);
+                Ok((taken > 0).then(|| &self.buffer[from..from + taken]))
+            }
+        }
+    }
+
+    fn next_of_chunk(&mut self) -> Result<Option<&[u8]>> {
         if self.left == 0 {
             let line = self.until(b"\r\n")?;
             self.left = usize::from_str_radix(&line, 16).with_context(|| format!("chunk {line:?}"))?;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A request that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Memory of a sandbox where a benchmark does not care.
+const MEMORY_MIB: u64 = 1024;
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -28,7 +30,12 @@ impl Client {
 
     /// Creates a sandbox and returns its id.
     pub(crate) fn create(&mut self, cpus: usize) -> Result<String> {
-        let body = json!({ "name": "bench", "image": "code", "cpu": cpus, "mem": 1024 });
+        self.create_with(cpus, MEMORY_MIB)
+    }
+
+    /// Creates one with so many MiB of memory, which bounds what it may have of files in memory too.
+    pub(crate) fn create_with(&mut self, cpus: usize, memory_mib: u64) -> Result<String> {
+        let body = json!({ "name": "bench", "image": "code", "cpu": cpus, "mem": memory_mib });
         let answer = self.call("POST", "/api/sandboxes", Some(&body), 201)?;
         let id = answer.pointer("/data/id").and_then(Value::as_str);
         Ok(id.with_context(|| format!("no id in {answer}"))?.to_owned())

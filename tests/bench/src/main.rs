@@ -13,6 +13,7 @@ mod host;
 mod latency;
 mod memory;
 mod peers;
+mod plain;
 mod product;
 mod pty;
 mod shells;
@@ -20,6 +21,8 @@ mod socket;
 mod stats;
 mod stream;
 mod throughput;
+mod transfer;
+mod trees;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -27,12 +30,25 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The benchmarks, in the order in which they run when none is named.
-const NAMES: [&str; 8] = ["create", "exec", "wake", "throughput", "density", "burst", "stream", "pty"];
+const NAMES: [&str; 11] = [
+    "create",
+    "exec",
+    "wake",
+    "throughput",
+    "density",
+    "burst",
+    "stream",
+    "pty",
+    "download",
+    "upload",
+    "trees",
+];
 
 /// Measures the product beside its peers in the same run.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Benchmarks: create, exec, wake, throughput, density, burst, stream, pty; all without a name.
+    /// Benchmarks: create, exec, wake, throughput, density, burst, stream, pty, download, upload,
+    /// trees; all without a name.
     names: Vec<String>,
     /// Rounds of a latency benchmark; each round measures every side once.
     #[arg(long, default_value_t = 100)]
@@ -46,10 +62,10 @@ struct Options {
     /// Sandboxes that the product makes ahead.
     #[arg(long, default_value_t = 0)]
     pool: usize,
-    /// MiB of each stream of the stream benchmark.
+    /// MiB of each stream or file of the benchmarks stream, download and upload.
     #[arg(long, default_value_t = 1024)]
     mib: u64,
-    /// Streams of each side of the stream benchmark.
+    /// Turns of each side of the benchmarks stream, download, upload and trees.
     #[arg(long, default_value_t = 5)]
     streams: usize,
     /// The program to measure; `bulkhead-agent` stands beside it.
@@ -101,6 +117,9 @@ fn run(name: &str, options: &Options) -> Result<Value> {
         "throughput" => throughput::run(&instance, options.seconds),
         "stream" => stream::run(&instance, options.mib, options.streams),
         "pty" => pty::run(&instance, options.rounds),
+        "download" => transfer::download(&instance, options.mib, options.streams),
+        "upload" => transfer::upload(&instance, options.mib, options.streams),
+        "trees" => trees::run(&instance, options.streams),
         _ => density::run(&instance, options.sandboxes),
     };
     let stopped = instance.stop();

@@ -1,4 +1,4 @@
-//! Resident memory of gateway and agent: before, at most during, and after.
+//! Resident memory of gateway, agent and file workers: before, at most during, and after.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -42,13 +42,15 @@ impl Watched {
         let over = AtomicBool::new(false);
         let (done, most) = thread::scope(|scope| {
             let watcher = scope.spawn(|| {
-                let mut most = before;
+                let [mut gateway, mut agent] = before;
+                let mut worker = 0;
                 while !over.load(Ordering::Relaxed) {
                     let now = self.resident().unwrap_or_default();
-                    most = [most[0].max(now[0]), most[1].max(now[1])];
+                    (gateway, agent) = (gateway.max(now[0]), agent.max(now[1]));
+                    worker = worker.max(self.worker_kib());
                     thread::sleep(PAUSE);
                 }
-                most
+                [gateway, agent, worker]
             });
             let done = work();
             over.store(true, Ordering::Relaxed);
@@ -58,7 +60,19 @@ impl Watched {
         thread::sleep(SETTLE);
         let after = self.resident()?;
         let of = |at: usize| json!({ "before": before[at], "most": most[at], "after": after[at] });
-        Ok((done, json!({ "gateway": of(0), "agent": of(1) })))
+        let worker = json!({ "most": most[2] });
+        Ok((done, json!({ "gateway": of(0), "agent": of(1), "worker": worker })))
+    }
+
+    /// What the largest file worker of the agent has held so far; 0 where there is none.
+    fn worker_kib(self) -> u64 {
+        let children = format!("/proc/{0}/task/{0}/children", self.agent);
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let is_worker = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("\0files\0"))
+        };
+        let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(is_worker);
+        pids.filter_map(|pid| kib(pid, "VmHWM:").ok()).max().unwrap_or(0)
     }
 }
 
@@ -84,7 +98,13 @@ fn processes() -> Result<Vec<Process>> {
 }
 
 fn resident_kib(pid: u32) -> Result<u64> {
+    kib(pid, "VmRSS:")
+}
+
+/// A line of a process's status.
+fn kib(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.split_whitespace().next().context("VmRSS without a number")?.parse()?)
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name}"))?;
+    Ok(line.split_whitespace().next().with_context(|| format!("{name} without a number"))?.parse()?)
 }

@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Instance {
     program: PathBuf,
     directory: PathBuf,
+    run: PathBuf,
     port: u16,
     pool: usize,
     key: String,
@@ -55,8 +56,8 @@ impl Instance {
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
-        let (program, directory) = (program.to_owned(), directory.to_owned());
-        let mut instance = Self { program, directory, port, pool, key: String::new(), serve };
+        let (program, directory, run) = (program.to_owned(), directory.to_owned(), run.to_owned());
+        let mut instance = Self { program, directory, run, port, pool, key: String::new(), serve };
         if let Err(error) = instance.wait_until_healthy() {
             let log = fs::read_to_string(instance.directory.join("log")).unwrap_or_default();
             report(instance.stop());
@@ -93,6 +94,11 @@ impl Instance {
     /// The instance's own directory; more may be put there.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Where the file system with the disks of its sandboxes is mounted.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.run.join("store")
     }
 
     fn wait_until_healthy(&mut self) -> Result<()> {

@@ -5,49 +5,22 @@ use crate::body::Body;
 use crate::checks::{Check, Events, Form, LINE, Plain};
 use crate::host::{cpus, to_f64};
 use crate::memory::Watched;
+use crate::plain::Peer;
 use crate::product::Instance;
 use crate::stats::{Series, ratio, round};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 /// Seconds that a stream may take.
 const TIMEOUT: u64 = 300;
 
-/// The plain server; ended when it goes.
-struct Peer {
-    port: u16,
-    process: Child,
-}
-
-impl Peer {
-    fn start(script: &str) -> Result<Self> {
-        let program = std::env::current_exe()?.with_file_name("bulkhead-bench-peer");
-        let mut command = Command::new(&program);
-        command.arg(script).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().with_context(|| format!("start {}", program.display()))?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().context("it has a pipe")?).read_line(&mut line)?;
-        Ok(Self { port: line.trim().parse().context("the peer's port")?, process })
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
-            eprintln!("bench: the peer did not end: {error}");
-        }
-    }
-}
-
 /// The sides take turns; medians of `streams` turns of `mib` each.
 pub(crate) fn run(instance: &Instance, mib: u64, streams: usize) -> Result<Value> {
     let size = mib * MIB;
     let script = format!("yes {} | head -c {size}", LINE.trim_end());
-    let peer = Peer::start(&script)?;
+    let peer = Peer::of_output(&script)?;
     let sandbox = instance.connect()?.create(cpus().min(8))?;
     let ours = |query: &str| {
         let body = json!({ "command": script, "timeout": TIMEOUT }).to_string();
@@ -68,7 +41,7 @@ pub(crate) fn run(instance: &Instance, mib: u64, streams: usize) -> Result<Value
             let took = [
                 read(instance.port(), &text, Events::new(Form::Text), size).context("text")?,
                 read(instance.port(), &base64, Events::new(Form::Base64), size).context("base64")?,
-                read(peer.port, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", Plain::new(), size)
+                read(peer.port(), "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", Plain::new(), size)
                     .context("peer")?,
             ];
             if turn > 0 {
