@@ -50,8 +50,9 @@ pub(crate) struct Wire {
     lines: Vec<u8>,
     incoming: Incoming,
     input: Vec<u8>,
-    /// What of `input` was given out already.
+    /// What of `input` was given out already, and where what was read ends.
     used: usize,
+    filled: usize,
     /// Bytes of the current `Input` frame that are still to come.
     open: usize,
 }
@@ -70,8 +71,9 @@ impl Wire {
             deadline,
             lines: Vec::new(),
             incoming: Incoming::Open,
-            input: read,
             used: 0,
+            filled: read.len(),
+            input: read,
             open: 0,
         })
     }
@@ -190,14 +192,14 @@ impl Wire {
     /// The next piece of the content that comes in, at most so many bytes; `None` at its end.
     pub(crate) fn next_input(&mut self, most: usize) -> Outcome<Option<&[u8]>> {
         while self.incoming == Incoming::Open {
-            let ready = self.input.len() - self.used;
+            let ready = self.filled - self.used;
             if self.open > 0 && ready > 0 {
                 let count = self.open.min(ready).min(most);
                 self.open -= count;
                 self.used += count;
                 return Ok(Some(&self.input[self.used - count..self.used]));
             }
-            match self.input[self.used..].first_chunk::<HEADER_LEN>() {
+            match self.input[self.used..self.filled].first_chunk::<HEADER_LEN>() {
                 Some(head) if self.open == 0 => {
                     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
                     let length = usize::try_from(length).map_err(|_| Stop::Gone)?;
@@ -219,19 +221,21 @@ impl Wire {
 
     /// Reads more of the connection, behind what is not used yet.
     fn fill(&mut self) -> Outcome {
-        self.input.drain(..self.used);
-        self.used = 0;
-        let kept = self.input.len();
-        self.input.resize(kept + INPUT_BYTES, 0);
+        self.input.copy_within(self.used..self.filled, 0);
+        (self.used, self.filled) = (0, self.filled - self.used);
+        let room = self.filled + INPUT_BYTES;
+        if self.input.len() < room {
+            self.input.resize(room, 0);
+        }
         let count = loop {
-            match self.socket.read(&mut self.input[kept..]) {
+            match self.socket.read(&mut self.input[self.filled..]) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.beat()?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(Stop::Gone),
             }
         };
-        self.input.truncate(kept + count);
+        self.filled += count;
         if count == 0 { Err(Stop::Gone) } else { Ok(()) }
     }
 

@@ -91,11 +91,10 @@ impl<'a> Sides<'a> {
             Ok(())
         })?;
         let all = [Series::new(name, our_times), Series::new("hyper_plain", plain_times)];
-        let rate =
-            |series: &Series, percent| round(ratio(to_f64(self.size / MIB), series.percentile(percent) / 1e3));
-        let told = |series: &Series| {
-            json!({ "median": rate(series, 50), "least": rate(series, 100), "most": rate(series, 0) })
+        let rate = |series: &Series, percent| {
+            round(ratio(to_f64(self.size / MIB), series.percentile(percent) / 1e3))
         };
+        let told = |series: &Series| json!({ "median": rate(series, 50), "least": rate(series, 100), "most": rate(series, 0) });
         let figures = json!({
             "bytes": self.size, "payload": "verified", "sandbox_memory_mib": MEMORY_MIB,
             "ratios": { format!("rate {name}/hyper_plain"): round(ratio(all[1].percentile(50), all[0].percentile(50))) },
