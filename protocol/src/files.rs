@@ -39,6 +39,8 @@ pub const MAX_TEXT: u64 = 8 << 20;
 pub const MAX_FOUND: u32 = 1000;
 /// Entries of an archive.
 pub const MAX_ARCHIVE_ENTRIES: u64 = 1_000_000;
+/// Bytes that are read of a zip archive before its first member: its directory, which is held in memory.
+pub const MAX_ZIP_DIRECTORY: u64 = 16 << 20;
 /// Depth of directories in an archive or a tree.
 pub const MAX_DEPTH: u32 = 256;
 /// Bytes that an archive unpacks to may be this many times the archive's, above [`RATIO_FLOOR`].

@@ -4,6 +4,8 @@
 //! and puts them below a directory by [`Target`], which trusts no name.
 
 pub(crate) mod format;
+#[cfg(test)]
+mod hostile;
 pub(crate) mod pack;
 pub(crate) mod tar_in;
 pub(crate) mod tar_out;
