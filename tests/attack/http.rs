@@ -1,4 +1,4 @@
-//! Group H: clients that abuse HTTP itself. H09 (uploads) comes with files; H05 is in `tests/terminal/hostile.rs`,
+//! Group H: clients that abuse HTTP itself. H09 is in `transfers.rs`, H05 in `tests/terminal/hostile.rs`,
 //! H06 in `tests/streams/slow.rs`, H14 in `tests/contract/fuzz.rs`.
 
 use crate::base::{Base, raise_descriptors};

@@ -4,6 +4,7 @@
 //! Programs open files of the kernel for writing at most and never write: a hole is shown, not used.
 
 mod agent;
+mod archives;
 mod base;
 mod bombs;
 mod catalogue;
@@ -19,6 +20,7 @@ mod ordinary;
 mod privilege;
 mod shared;
 mod shipped;
+mod transfers;
 
 use bulkhead_tests::python::with_prelude;
 use bulkhead_tests::{Sandbox, Server};

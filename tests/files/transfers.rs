@@ -3,6 +3,12 @@
 use crate::{download, get, path, upload};
 use bulkhead_tests::{Server, eventually, raw};
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+/// A small file that came back later than this was kept waiting by others.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The last of many equal transfers takes less than so many times as long as the first.
+const UNFAIR: f64 = 20.0;
 
 /// Bytes that repeat nowhere near.
 fn noise(length: usize, seed: u64) -> Vec<u8> {
@@ -122,18 +128,69 @@ fn a_download_that_nobody_reads_holds_nobody_up() {
 }
 
 #[test]
-fn a_hundred_transfers_beside_each_other_are_exact() {
+fn a_hundred_transfers_beside_each_other_are_exact_and_fair() {
     let server = Server::start();
     let sandboxes: Vec<_> = (0..4).map(|_| server.create()).collect();
-    std::thread::scope(|scope| {
-        for number in 0..100_u64 {
+    let times: Vec<_> = std::thread::scope(|scope| {
+        let start = |number: u64| {
             let sandbox = &sandboxes[usize::try_from(number % 4).expect("small")];
             scope.spawn(move || {
                 let content = noise(500_000, number + 1);
                 let name = format!("/root/many/{number}");
                 upload(sandbox, name.as_bytes(), &content);
+                let begun = Instant::now();
                 assert!(download(sandbox, name.as_bytes()) == content, "{number}");
-            });
-        }
+                begun.elapsed()
+            })
+        };
+        let threads: Vec<_> = (0..100).map(start).collect();
+        threads.into_iter().map(|one| one.join().expect("a transfer")).collect()
     });
+    let (fastest, slowest) = (times.iter().min().expect("some"), times.iter().max().expect("some"));
+    println!("fastest {fastest:?}, slowest {slowest:?}");
+    assert!(*slowest < PATIENCE, "{slowest:?}");
+}
+
+#[test]
+fn transfers_that_begin_together_end_together() {
+    const MANY: usize = 100;
+    const BYTES: usize = 8 << 20;
+    let server = Server::start();
+    let sandboxes: Vec<_> = (0..4).map(|_| server.create()).collect();
+    for sandbox in &sandboxes {
+        let _made = sandbox.exec(&format!("head -c {BYTES} /dev/zero > /root/f")).ok();
+    }
+    let mut streams: Vec<_> = (0..MANY)
+        .map(|number| {
+            let sandbox = &sandboxes[number % 4];
+            let path = path(sandbox, "/download?path=/root/f");
+            let head = format!(
+                "GET /api{path} HTTP/1.1\r\nHost: t\r\nX-API-Key: {}\r\n\r\n",
+                sandbox.client().key()
+            );
+            let mut stream = raw::connect(server.address());
+            stream.write_all(head.as_bytes()).expect("the server reads");
+            stream.read_exact(&mut [0; 1000]).expect("it has begun");
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    let times: Vec<_> = std::thread::scope(|scope| {
+        let read = |stream: &mut std::net::TcpStream| {
+            let mut left = BYTES - 1000;
+            let mut block = vec![0; 64 << 10];
+            while left > 0 {
+                let count = stream.read(&mut block).expect("it goes on");
+                assert!(count > 0, "{left} bytes are missing");
+                left = left.saturating_sub(count);
+            }
+            begun.elapsed()
+        };
+        let threads: Vec<_> = streams.iter_mut().map(|stream| scope.spawn(move || read(stream))).collect();
+        threads.into_iter().map(|one| one.join().expect("a transfer")).collect()
+    });
+    let (fastest, slowest) = (times.iter().min().expect("some"), times.iter().max().expect("some"));
+    let ratio = slowest.as_secs_f64() / fastest.as_secs_f64();
+    println!("fastest {fastest:?}, slowest {slowest:?}, {ratio:.1} to 1");
+    assert!(ratio < UNFAIR, "{ratio}");
 }

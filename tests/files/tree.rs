@@ -38,3 +38,22 @@ fn a_directory_comes_and_goes_as_a_tar_stream() {
     let error = answer.error(400);
     assert!(error.starts_with("body: "), "{error}");
 }
+
+#[test]
+fn an_environment_of_python_works_where_it_was_unpacked_to() {
+    let server = Server::start();
+    let sandbox = server.create();
+    let _made =
+        sandbox.exec("python3 -m venv --without-pip /root/a/venv && ln -s ../venv /root/a/venv/up").ok();
+    for format in ["tar.gz", "zip"] {
+        stdout(&post(&sandbox, &format!("/compress?path=/root/a/venv&format={format}")));
+        stdout(&post(&sandbox, &format!("/extract?archive=/root/a/venv.{format}&dest=/root/{format}")));
+        let run = format!(
+            "cd /root/{format}/venv && readlink bin/python3 lib64 up && \
+             bin/python3 -c 'import sys; print(sys.prefix)' && diff -r --no-dereference /root/a/venv . && echo same"
+        );
+        let told = sandbox.exec(&run).ok().stdout;
+        let expected = format!("/usr/bin/python3\nlib\n../venv\n/root/{format}/venv\nsame\n");
+        assert_eq!(told, expected, "{format}");
+    }
+}

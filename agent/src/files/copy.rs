@@ -6,11 +6,11 @@ use super::entry::{kind, mode};
 use super::failure::{Outcome, Stop, failed};
 use super::path::{AbsolutePath, Place, Root};
 use super::spool::Spool;
-use super::tree::{Depth, Entries, look, open_directory, open_file};
+use super::tree::{Depth, Entries, look, open_directory, open_file, read_link};
 use super::wire::Wire;
 use bulkhead_protocol::files::{EntryKind, FileDone, FileFailure};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
@@ -111,7 +111,7 @@ impl Copier {
             EntryKind::Directory => return self.directory(from, name, to, depth, wire),
             EntryKind::File => return self.file(open_file(&from, name)?, to, wire),
             EntryKind::Link => {
-                let target = readlinkat(from, name)?;
+                let target = read_link(&from, name)?;
                 replacing(to, || symlinkat(target.as_os_str(), &to.directory, to.name.as_c_str()))?;
             }
             EntryKind::Pipe | EntryKind::Socket => {

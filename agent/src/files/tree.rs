@@ -4,9 +4,9 @@ use super::failure::{Outcome, failed};
 use bulkhead_protocol::files::{FileFailure, MAX_DEPTH};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// How far below its beginning a walk is.
@@ -53,6 +53,17 @@ pub(crate) fn open_file(directory: &impl AsFd, name: &CStr) -> Result<OwnedFd, E
 /// As fstatat(2).
 pub(crate) fn look(directory: &impl AsFd, name: &CStr) -> Result<FileStat, Errno> {
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+/// Where a link leads.
+///
+/// # Errors
+/// As readlinkat(2); `ENOENT` as well for a name that is no link any more.
+pub(crate) fn read_link(directory: &impl AsFd, name: &CStr) -> Result<OsString, Errno> {
+    readlinkat(directory, name).map_err(|errno| match errno {
+        Errno::EINVAL => Errno::ENOENT,
+        errno => errno,
+    })
 }
 
 /// A name in a directory, and its type where the file system says it.

@@ -8,12 +8,11 @@ use crate::files::entry::{kind, size};
 use crate::files::failure::{Outcome, Stop};
 use crate::files::path::{AbsolutePath, Place, Root, text};
 use crate::files::spool::Spool;
-use crate::files::tree::{Depth, Entries, look, open_directory, open_file};
+use crate::files::tree::{Depth, Entries, look, open_directory, open_file, read_link};
 use crate::files::upload::replaceable;
 use crate::files::wire::Wire;
 use bulkhead_protocol::files::{EntryKind, FileDone, Format};
 use nix::errno::Errno;
-use nix::fcntl::readlinkat;
 use nix::sys::stat::{FileStat, fstat};
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
@@ -133,7 +132,7 @@ impl Walk<'_, '_> {
                 self.below(opened, &[name, b"/"].concat(), sink, depth.below()?)
             }
             EntryKind::Link => {
-                let target = readlinkat(directory, entry)?;
+                let target = read_link(&directory, entry)?;
                 sink.link(name, &stat, target.as_bytes())
             }
             EntryKind::File => self.file(open_file(&directory, entry)?, name, sink),
