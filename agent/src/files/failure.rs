@@ -40,7 +40,8 @@ impl From<Errno> for Stop {
             Errno::ENOSPC | Errno::EDQUOT => Failure::NoSpace,
             Errno::EFBIG => Failure::TooLarge,
             Errno::ENAMETOOLONG | Errno::ELOOP => Failure::BadPath,
-            Errno::ENXIO | Errno::ENODEV => Failure::Special,
+            // A file of the kernel that cannot be read there.
+            Errno::ENXIO | Errno::ENODEV | Errno::EIO => Failure::Special,
             Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN => Failure::Resources,
             _ => Failure::Internal,
         })

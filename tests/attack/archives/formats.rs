@@ -8,10 +8,10 @@ fn x13_no_program_of_the_sandbox_packs_or_unpacks() {
     let server = Server::start();
     let field = Field::new(&server);
     let plant = "mkdir -p /root/bin; for name in tar gzip gunzip unpigz pigz bzip2 bunzip2 xz unxz zstd zip unzip; do \
-                 for dir in /usr/local/bin /root/bin; do printf '#!/bin/sh\\necho run >> /root/ran\\n' > $dir/$name; \
-                 chmod 755 $dir/$name; done; done; echo 'export PATH=/root/bin:$PATH' > /root/.profile; \
+                 printf '#!/bin/sh\\necho run >> /root/ran\\n' > /root/bin/$name; \
+                 chmod 755 /root/bin/$name; done; echo 'export PATH=/root/bin:$PATH' > /root/.profile; \
                  cp /root/.profile /root/.bashrc; mkdir -p /root/x/d; echo text > /root/x/d/f; \
-                 gzip --version > /dev/null; test -s /root/ran && rm /root/ran";
+                 PATH=/root/bin:$PATH gzip; test -s /root/ran && rm /root/ran";
     let _planted = field.sandbox.exec(plant).ok();
     for format in ["tar", "tar.gz", "tar.bz2", "tar.zst", "zip"] {
         let call = format!("/files/compress?path=/root/x/d&format={format}");
