@@ -21,13 +21,19 @@ pub(crate) enum Command {
     Runtime(Flags),
     /// The unprivileged half alone.
     Gateway(Flags),
-    /// Delete the disks in the trash.
+    /// Delete the disks and images in the trash.
     #[command(hide = true)]
     Reaper {
         /// The directory of disks.
         #[arg(long)]
         disks: PathBuf,
+        /// The store of images.
+        #[arg(long)]
+        images: PathBuf,
     },
+    /// Make an image of standard input.
+    #[command(hide = true)]
+    Importer(crate::importer::Order),
     /// Remove everything that an instance owns; no server may be running.
     Purge {
         #[command(flatten)]

@@ -6,6 +6,7 @@ mod args;
 mod config;
 mod doctor;
 mod gateway;
+mod importer;
 mod process;
 mod purge;
 mod reaper;
@@ -34,7 +35,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(flags) => serve::run(&flags),
         Command::Runtime(flags) => runtime::run(&flags),
         Command::Gateway(flags) => gateway::run(&flags),
-        Command::Reaper { disks } => reaper::run(&disks),
+        Command::Reaper { disks, images } => reaper::run(&disks, &images),
+        Command::Importer(order) => importer::run(&order),
         Command::Purge { state, keep_state } => {
             let extent = if keep_state { purge::Extent::WhatRuns } else { purge::Extent::Everything };
             purge::run(&state.state_dir, extent)

@@ -1,17 +1,17 @@
 //! `bulkhead runtime`: composes the privileged half from the store of images and the launcher.
 
+mod roots;
+
 use crate::config::{Flags, OnStop, Settings};
 use crate::doctor;
 use crate::process::{self, Refusal};
 use anyhow::{Context, anyhow};
-use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::image::{FoundImage, ImageId, ImageName};
-use bulkhead_protocol::runtime::Disk;
-use bulkhead_rootfs::disk::{Disks, Use};
-use bulkhead_rootfs::{Store, volume};
-use bulkhead_runtime::{Instance, NEUTRAL, Root, RootError, Roots, Wish, server};
+use bulkhead_rootfs::disk::Disks;
+use bulkhead_rootfs::volume;
+use bulkhead_runtime::{Instance, NEUTRAL, server};
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
+use roots::ImageRoots;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -38,6 +38,9 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     // the interfaces of the namespace that it was made in.
     process::leave_the_network()?;
     let roots = ImageRoots::open(&settings, &volume)?;
+    let (disks, images) =
+        (volume.display().to_string(), settings.state_dir.join("images").display().to_string());
+    let program = std::env::current_exe().context("find this program")?;
     let config = server::Config {
         agent,
         on_stop: match settings.on_stop {
@@ -47,9 +50,13 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         pool: settings.pool,
         overcommit: settings.memory_overcommit,
         disks: volume.clone(),
-        reaper: server::ReaperCommand {
-            program: std::env::current_exe().context("find this program")?,
-            arguments: vec!["reaper".to_owned(), "--disks".to_owned(), volume.display().to_string()],
+        reaper: server::HelperCommand {
+            program: program.clone(),
+            arguments: ["reaper", "--disks", &disks, "--images", &images].map(str::to_owned).to_vec(),
+        },
+        importer: server::HelperCommand {
+            program,
+            arguments: ["importer", "--images", &images].map(str::to_owned).to_vec(),
         },
     };
     server::run(instance, Box::new(roots), config).map_err(refused)?;
@@ -92,56 +99,4 @@ fn refused(error: bulkhead_runtime::Error) -> anyhow::Error {
     let hopeless = matches!(error, Error::Directory { .. } | Error::InUse(_) | Error::HostLacks(_));
     let error = anyhow::Error::new(error);
     if hopeless { error.context(Refusal) } else { error }
-}
-
-/// The store of images, as the launcher wants it.
-struct ImageRoots(Store);
-
-impl ImageRoots {
-    fn open(settings: &Settings, volume: &Path) -> anyhow::Result<Self> {
-        let scratch = settings.run_dir.join("mounts/layers");
-        let store = Store::open(&settings.state_dir, volume, &scratch, NEUTRAL);
-        Ok(Self(store.context("open the store of images")?))
-    }
-}
-
-impl Roots for ImageRoots {
-    fn resolve(&self, org: Option<&str>, image: &ImageName) -> Option<FoundImage> {
-        self.0.resolve(org, image)
-    }
-
-    fn has_image(&self, image: &ImageId) -> bool {
-        self.0.has(image)
-    }
-
-    fn prepare(&mut self, wish: Wish<'_>) -> Result<Root, RootError> {
-        let made = self.0.prepare(bulkhead_rootfs::Wish {
-            id: wish.id.as_str(),
-            image: wish.image,
-            hostname: wish.hostname,
-            range: wish.range,
-            disk: match wish.disk {
-                Disk::New => Use::New,
-                Disk::Kept => Use::Kept,
-            },
-            disk_bytes: wish.disk_bytes,
-        })?;
-        Ok(Root { root: made.root, mounts: made.mounts })
-    }
-
-    fn discard(&mut self, id: &SandboxId) -> Result<(), RootError> {
-        Ok(self.0.disks().discard(id.as_str())?)
-    }
-
-    fn disk_limit(&self, id: &SandboxId) -> Result<Option<u64>, RootError> {
-        Ok(self.0.disks().limit(id.as_str())?)
-    }
-
-    fn has_disk(&self, id: &SandboxId) -> Result<bool, RootError> {
-        Ok(self.0.disks().exists(id.as_str())?)
-    }
-
-    fn disks(&self) -> Result<Vec<String>, RootError> {
-        Ok(self.0.disks().list()?)
-    }
 }

@@ -3,7 +3,8 @@
 //! A disk that is given up is renamed into the trash, out of reach at once; [`empty_trash`] destroys it later, in
 //! a process of its own. What lies there was written by tenants: nothing here ever looks into it.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
+use bulkhead_protocol::image::ImageId;
 use bulkhead_sys::btrfs;
 use bulkhead_sys::error::Context;
 use nix::dir::Dir;
@@ -13,6 +14,8 @@ use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -21,6 +24,8 @@ const TRASH: &str = ".trash";
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
+/// File beside the upper layer that holds the id of the image that a disk was made on; none for the built-in one.
+const IMAGE: &str = "image";
 /// The bound that takes a bound away: `CLEAR_VALUE` of the kernel.
 const NO_LIMIT: u64 = u64::MAX;
 /// Disks of one id that may wait in the trash at once.
@@ -49,17 +54,20 @@ impl Disks {
         Ok(Self { directory, trash, owner })
     }
 
-    /// Makes the disk of a sandbox, `bytes` large.
+    /// Makes the disk of a sandbox, `bytes` large, for an image that is kept as long as the disk is.
     ///
     /// # Errors
     /// `EEXIST` when it exists: a disk is never used twice.
-    pub fn create(&self, id: &str, bytes: u64) -> Result<Disk> {
+    pub fn create(&self, id: &str, bytes: u64, image: &ImageId) -> Result<Disk> {
         let name = CString::new(id).map_err(|_| Errno::EINVAL);
         let name = name.during("mkdir", || id.to_owned()).doing("make a disk")?;
         btrfs::create_subvolume(self.directory.as_fd(), &name).doing("make a disk")?;
         let disk = self.open_disk(id)?;
         self.bound(&disk, bytes)?;
         disk.fill().doing("fill a disk")?;
+        if !image.is_host() {
+            disk.remember(image).doing("write down the image of a disk")?;
+        }
         Ok(disk)
     }
 
@@ -135,6 +143,14 @@ impl Disks {
             .collect())
     }
 
+    /// The images that disks were made on, one for each disk; those in the trash count for nobody.
+    ///
+    /// # Errors
+    /// The first disk that does not say.
+    pub(crate) fn images(&self) -> Result<Vec<ImageId>> {
+        self.list()?.iter().map(|id| self.open_disk(id)?.image()).collect()
+    }
+
     /// How large a disk may become in bytes, as the file system has it written down; `None` without a limit.
     ///
     /// # Errors
@@ -176,6 +192,26 @@ impl Disk {
     #[must_use]
     pub fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
+    }
+
+    /// The image that it was made on.
+    pub(crate) fn image(&self) -> Result<ImageId> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut text = String::new();
+        match openat(&self.directory, IMAGE, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(ImageId::host()),
+            opened => File::from(opened.during("openat", || IMAGE.into()).doing("read the image of a disk")?)
+                .read_to_string(&mut text)
+                .during("read", || IMAGE.into())
+                .doing("read the image of a disk")?,
+        };
+        ImageId::parse(&text).map_err(|_| Error::UnknownImage(text))
+    }
+
+    fn remember(&self, image: &ImageId) -> bulkhead_sys::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&self.directory, IMAGE, flags, mode(0o600)).during("openat", || IMAGE.into())?;
+        File::from(file).write_all(image.as_str().as_bytes()).during("write", || IMAGE.into())
     }
 
     fn fill(&self) -> bulkhead_sys::Result<()> {

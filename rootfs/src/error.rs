@@ -18,6 +18,21 @@ pub enum Error {
     /// No image of this name.
     #[error("no image {0}")]
     UnknownImage(String),
+    /// A file of the store that is not what we write.
+    #[error("{path}", path = path.display())]
+    Unreadable {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An import came to no image.
+    #[error("import")]
+    Import(#[source] crate::import::Failure),
+    /// Somebody has as many images as they may.
+    #[error("{0} names of images are given")]
+    TooManyNames(usize),
     /// The overlay came back read-only: the map of its upper layer lacks the line for the work directory.
     #[error("the overlay is read-only though it has an upper layer")]
     ReadOnlyRoot,

@@ -3,6 +3,7 @@
 //! Meant for development: a sandbox sees every program of the host, and nothing else of it. The skeleton is made
 //! in a staging directory and renamed, so that it is there whole or not at all, and never changed afterwards.
 
+use crate::accounts;
 use crate::error::{Doing, Result};
 use bulkhead_sys::error::Context;
 use std::fmt::Write;
@@ -56,18 +57,6 @@ const COPIED: [&str; 11] = [
 /// Beginnings of names in /etc that interpreters in /usr link to.
 const COPIED_PREFIXES: [&str; 2] = ["java-", "python3"];
 
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
-daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n\
-bin:x:2:2:bin:/bin:/usr/sbin/nologin\n\
-sys:x:3:3:sys:/dev:/usr/sbin/nologin\n\
-man:x:6:12:man:/var/cache/man:/usr/sbin/nologin\n\
-mail:x:8:8:mail:/var/mail:/usr/sbin/nologin\n\
-www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n\
-_apt:x:100:65534::/nonexistent:/usr/sbin/nologin\n\
-user:x:1000:1000::/home:/bin/bash\n\
-nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-const GROUP: &str = "root:x:0:\ndaemon:x:1:\nbin:x:2:\nsys:x:3:\nadm:x:4:\ntty:x:5:\ndisk:x:6:\nman:x:12:\n\
-mail:x:8:\nwww-data:x:33:\nshadow:x:42:\nstaff:x:50:\nuser:x:1000:\nnogroup:x:65534:\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n\
 protocols: files\nservices: files\n";
 const PROFILE: &str = "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
@@ -124,9 +113,10 @@ fn fill(root: &Path) -> bulkhead_sys::Result<()> {
         }
     }
     let etc = root.join("etc");
+    let passwd = accounts::passwd("/bin/bash");
     for (name, text) in [
-        ("passwd", PASSWD),
-        ("group", GROUP),
+        ("passwd", passwd.as_str()),
+        ("group", accounts::GROUP),
         ("nsswitch.conf", NSSWITCH),
         ("profile", PROFILE),
         ("bash.bashrc", BASHRC),

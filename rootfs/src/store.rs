@@ -5,8 +5,14 @@ use crate::error::{Doing, Error, Result};
 use crate::etc;
 use crate::host_image;
 use crate::idmap::MapCache;
+use crate::images::Images;
+use crate::images::places::Places;
+use crate::import::{Failure, Job};
 use crate::overlay::{self, passing::Passing};
-use bulkhead_protocol::image::{FoundImage, ImageDefaults, ImageId, ImageName};
+use bulkhead_protocol::image::{
+    Collected, FoundImage, ImageDefaults, ImageDetails, ImageId, ImageName, ImageRow, ImportImage,
+};
+use bulkhead_protocol::runtime::ImagesOf;
 use bulkhead_sys::error::Context;
 use bulkhead_sys::userns::IdRange;
 use nix::fcntl::OFlag;
@@ -22,6 +28,7 @@ const BUILT_IN: &str = "code:latest";
 #[derive(Debug)]
 pub struct Store {
     neutral: IdRange,
+    images: Images,
     disks: Disks,
     skeleton: OwnedFd,
     host_usr: OwnedFd,
@@ -67,11 +74,13 @@ impl Store {
     /// # Errors
     /// The first step that failed.
     pub fn open(state_dir: &Path, volume: &Path, scratch: &Path, neutral: IdRange) -> Result<Self> {
-        let skeleton = open(&host_image::ensure(&state_dir.join("images"), neutral.base)?)?;
+        let directory = state_dir.join("images");
+        let skeleton = open(&host_image::ensure(&directory, neutral.base)?)?;
         let nothing = overlay::directory(skeleton.as_fd(), c"mnt")?;
         let passing = Passing::probe(skeleton.as_fd(), scratch)?;
         Ok(Self {
             neutral,
+            images: Images::open(Places::open(&directory)?)?,
             disks: Disks::open(volume, neutral.base)?,
             skeleton,
             host_usr: open(Path::new("/usr"))?,
@@ -82,20 +91,83 @@ impl Store {
         })
     }
 
-    /// The image of this name: the built-in one for everybody.
+    /// The image of this name: `org`'s own, the host's, or the built-in one.
     #[must_use]
-    pub fn resolve(&self, _org: Option<&str>, name: &ImageName) -> Option<FoundImage> {
-        (name.as_str() == BUILT_IN).then(|| FoundImage {
-            name: name.clone(),
-            id: ImageId::host(),
-            defaults: ImageDefaults::default(),
-        })
+    pub fn resolve(&self, org: Option<&str>, name: &ImageName) -> Option<FoundImage> {
+        let built_in =
+            || FoundImage { name: name.clone(), id: ImageId::host(), defaults: ImageDefaults::default() };
+        self.images.resolve(org, name).or_else(|| (name.as_str() == BUILT_IN).then(built_in))
     }
 
     /// Whether there is this image.
     #[must_use]
     pub fn has(&self, image: &ImageId) -> bool {
-        image.is_host()
+        image.is_host() || self.images.has(image)
+    }
+
+    /// A page of the names that were given.
+    #[must_use]
+    pub fn list(&self, of: &ImagesOf, skip: u64) -> Vec<ImageRow> {
+        self.images.list(of, skip)
+    }
+
+    /// Everything about one image of exactly this owner.
+    ///
+    /// # Errors
+    /// Whatever kept a disk from saying what it was made on.
+    pub fn inspect(&self, org: Option<&str>, name: &ImageName) -> Result<Option<ImageDetails>> {
+        self.images.inspect(org, name, &self.disks)
+    }
+
+    /// Makes the directory of an import, for a process of the neutral range.
+    ///
+    /// # Errors
+    /// [`Error::TooManyNames`], or as mkdir(2).
+    pub fn begin_import(&self, job: &str, order: &ImportImage) -> Result<()> {
+        if !self.images.has_room(order) {
+            return Err(Error::Import(Failure::Refused("the owner has as many images as may be".into())));
+        }
+        self.images.places().make_job(job, self.neutral.base)
+    }
+
+    /// Gives the image of a finished import its name.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub fn finish_import(&mut self, job: &str, order: &ImportImage) -> Result<ImageRow> {
+        self.images.name(job, order)
+    }
+
+    /// Why an import came to no image.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn failed_import(&self, job: &str) -> Result<Option<Failure>> {
+        Ok(Job::new(self.images.places().open_job(job)?).failure())
+    }
+
+    /// Puts what is left of an import out of reach; nothing of it may run.
+    ///
+    /// # Errors
+    /// As rename(2).
+    pub fn end_import(&self, job: &str) -> Result<()> {
+        self.images.places().discard_job(job)
+    }
+
+    /// Takes a name away; false where it is not there.
+    ///
+    /// # Errors
+    /// As write(2); the name is there then.
+    pub fn remove(&mut self, org: Option<&str>, name: &ImageName) -> Result<bool> {
+        self.images.remove(org, name)
+    }
+
+    /// Puts out of reach what no name and no disk needs; no import may be under way.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub fn collect(&mut self) -> Result<Collected> {
+        self.images.collect(&self.disks)
     }
 
     /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it.
@@ -107,22 +179,30 @@ impl Store {
         if use_of == Use::New && !self.has(image) {
             return Err(Error::UnknownImage(image.to_string()));
         }
-        let disk = match use_of {
-            Use::New => self.disks.create(id, disk_bytes)?,
-            Use::Kept => self.disks.reopen(id)?,
+        let (disk, image) = match use_of {
+            Use::New => (self.disks.create(id, disk_bytes, image)?, image.clone()),
+            Use::Kept => {
+                let disk = self.disks.reopen(id)?;
+                let image = disk.image()?;
+                (disk, image)
+            }
         };
+        let tree = if image.is_host() { None } else { Some(self.images.tree(&image)?) };
+        let layer = tree.as_ref().unwrap_or(&self.skeleton);
         // Before the overlay: what lies on the disk must not change under it.
         let mut mounts = etc::put(self.etc, hostname, range, &disk, use_of)?;
         let maps = self.maps.get(self.neutral, range)?;
-        let root = overlay::root(self.skeleton.as_fd(), disk.directory(), maps, &self.passing)?;
+        let root = overlay::root(layer.as_fd(), disk.directory(), maps, &self.passing)?;
         if use_of == Use::Kept {
             // After what is ours was written: a full disk must not keep its sandbox from starting again.
             self.disks.bound(&disk, disk_bytes)?;
             etc::keep_placeable(&mut mounts, root.as_fd());
         }
-        let (usr, nothing) = (self.host_usr.as_fd(), self.nothing.as_fd());
-        let usr = overlay::read_only(usr, nothing, &maps.host, &self.passing)?;
-        mounts.push((c"usr".to_owned(), usr));
+        if image.is_host() {
+            let (usr, nothing) = (self.host_usr.as_fd(), self.nothing.as_fd());
+            let usr = overlay::read_only(usr, nothing, &maps.host, &self.passing)?;
+            mounts.push((c"usr".to_owned(), usr));
+        }
         Ok(Root { root, mounts })
     }
 

@@ -1,5 +1,6 @@
 //! The volume of disks on a real loop device: needs root, as every suite does.
 
+use bulkhead_protocol::image::ImageId;
 use bulkhead_rootfs::disk::{self, Disks};
 use bulkhead_rootfs::volume;
 use std::fs;
@@ -48,7 +49,7 @@ fn a_disk_ends_where_its_limit_is_and_its_neighbour_does_not_notice() {
     let volume = Volume::open();
     let disks = volume.disks();
     for (id, bytes) in [("small", 32 * MIB), ("large", 64 * MIB)] {
-        disks.create(id, bytes).unwrap();
+        disks.create(id, bytes, &ImageId::host()).unwrap();
         assert_eq!(disks.limit(id).unwrap(), Some(bytes), "as the file system has it written down");
     }
     let (written, error) = fill(&volume.at.join("small/upper/f"));
@@ -64,7 +65,7 @@ fn a_disk_ends_where_its_limit_is_and_its_neighbour_does_not_notice() {
 #[test]
 fn files_without_a_byte_count_too() {
     let volume = Volume::open();
-    volume.disks().create("many", 8 * MIB).unwrap();
+    volume.disks().create("many", 8 * MIB, &ImageId::host()).unwrap();
     let upper = volume.at.join("many/upper");
     let made = (0..200_000).take_while(|n| fs::write(upper.join(format!("{n:0>200}")), "").is_ok()).count();
     assert!((1000..50_000).contains(&made), "{made} empty files in 8 MiB");
@@ -74,8 +75,8 @@ fn files_without_a_byte_count_too() {
 fn a_disk_is_never_made_twice_and_the_trash_is_emptied_with_what_is_in_it() {
     let volume = Volume::open();
     let disks = volume.disks();
-    disks.create("b", 32 * MIB).unwrap();
-    assert!(disks.create("b", 32 * MIB).is_err());
+    disks.create("b", 32 * MIB, &ImageId::host()).unwrap();
+    assert!(disks.create("b", 32 * MIB, &ImageId::host()).is_err());
     let mut deep = volume.at.join("b/upper");
     for _ in 0..200 {
         deep = deep.join("deeper");
@@ -92,7 +93,7 @@ fn a_disk_is_never_made_twice_and_the_trash_is_emptied_with_what_is_in_it() {
 #[test]
 fn a_volume_that_stands_is_used_again_and_never_attached_twice() {
     let volume = Volume::open();
-    volume.disks().create("kept", 32 * MIB).unwrap();
+    volume.disks().create("kept", 32 * MIB, &ImageId::host()).unwrap();
     let again = volume::open(volume.home.path(), volume.home.path()).unwrap();
     assert_eq!(Disks::open(&again, 0).unwrap().list().unwrap(), ["kept"]);
     let file = volume.home.path().join(volume::FILE);

@@ -4,11 +4,11 @@ use crate::error::{Doing, Result};
 use crate::instance::Instance;
 use bulkhead_protocol::runtime::{MAX_PACKET, Message, Reply, Request};
 use bulkhead_sys::error::Context;
-use bulkhead_sys::fd;
+use bulkhead_sys::{fd, rights};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, recv, send,
-    socket, sockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, send, socket,
+    sockopt,
 };
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -33,7 +33,8 @@ pub(crate) struct Connection {
 
 /// What a connection gave.
 pub(crate) enum Received {
-    Request(Request),
+    /// With the descriptors that came along.
+    Request(Request, Vec<OwnedFd>),
     /// Not a request; the peer is no gateway of ours.
     Garbage(String),
     Nothing,
@@ -43,15 +44,18 @@ pub(crate) enum Received {
 impl Connection {
     pub(crate) fn receive(&self) -> Received {
         let mut buffer = vec![0; MAX_PACKET];
-        match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
-            Ok(0) => Received::Closed,
-            Ok(length) if length > MAX_PACKET => Received::Garbage(format!("packet of {length} bytes")),
-            Ok(length) => match serde_json::from_slice(&buffer[..length]) {
-                Ok(request) => Received::Request(request),
+        let packet = match rights::receive(&self.socket, &mut buffer) {
+            Ok(packet) => packet,
+            Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::EINTR) => return Received::Nothing,
+            Err(_) => return Received::Closed,
+        };
+        match packet.length {
+            0 => Received::Closed,
+            length if length > MAX_PACKET => Received::Garbage(format!("packet of {length} bytes")),
+            length => match serde_json::from_slice(&buffer[..length]) {
+                Ok(request) => Received::Request(request, packet.rights),
                 Err(error) => Received::Garbage(error.to_string()),
             },
-            Err(Errno::EAGAIN | Errno::EINTR) => Received::Nothing,
-            Err(_) => Received::Closed,
         }
     }
 

@@ -42,4 +42,4 @@ pub use ids::NEUTRAL;
 pub use instance::Instance;
 #[cfg(feature = "fuzzing")]
 pub use launch::fuzzing::Planner;
-pub use roots::{Root, RootError, Roots, Wish};
+pub use roots::{ImportFailure, Root, RootError, Roots, Wish};

@@ -1,8 +1,10 @@
 //! Where roots come from: a seam, so that this crate knows nothing of images.
 
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::image::{FoundImage, ImageId, ImageName};
-use bulkhead_protocol::runtime::Disk;
+use bulkhead_protocol::image::{
+    Collected, FoundImage, ImageDetails, ImageId, ImageName, ImageRow, ImportImage,
+};
+use bulkhead_protocol::runtime::{Disk, ImagesOf};
 use bulkhead_sys::userns::IdRange;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -36,6 +38,17 @@ pub struct Wish<'a> {
     pub disk_bytes: u64,
 }
 
+/// Why an import came to no image.
+#[derive(Debug)]
+pub enum ImportFailure {
+    /// The source breaks a rule; the text is for who gave it.
+    Refused(String),
+    /// There is no room on the disk of the store.
+    NoRoom,
+    /// A step failed.
+    Failed(RootError),
+}
+
 /// A store of images and disks.
 pub trait Roots {
     /// The image of this name, `org`'s own before the host's.
@@ -43,6 +56,48 @@ pub trait Roots {
 
     /// Whether there is this image.
     fn has_image(&self, image: &ImageId) -> bool;
+
+    /// A page of names in the order of owner and name, without the first `skip`.
+    fn images(&self, of: &ImagesOf, skip: u64) -> Vec<ImageRow>;
+
+    /// Everything about one image of exactly this owner.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn image(&self, org: Option<&str>, image: &ImageName) -> Result<Option<ImageDetails>, RootError>;
+
+    /// Takes a name away; false where it is not there.
+    ///
+    /// # Errors
+    /// Whatever failed; the name is there then.
+    fn remove_image(&mut self, org: Option<&str>, image: &ImageName) -> Result<bool, RootError>;
+
+    /// Puts out of reach what no name and no disk needs. No import is under way.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn collect_images(&mut self) -> Result<Collected, RootError>;
+
+    /// Makes room for an import of this name, which its process finds by it.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<(), ImportFailure>;
+
+    /// The process of an import has ended well: the image gets its name.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn finish_import(&mut self, job: &str, order: &ImportImage) -> Result<ImageRow, ImportFailure>;
+
+    /// The process of an import has failed, or was killed: why.
+    fn failed_import(&self, job: &str) -> ImportFailure;
+
+    /// Puts what is left of an import out of reach; its process has ended.
+    ///
+    /// # Errors
+    /// Whatever failed; the next start tries again.
+    fn end_import(&mut self, job: &str) -> Result<(), RootError>;
 
     /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it. Nothing of an earlier
     /// launch on it may live.

@@ -6,6 +6,8 @@
 mod calls;
 mod create;
 mod ending;
+mod images;
+mod imports;
 mod manager;
 mod poll;
 mod reaper;
@@ -30,14 +32,14 @@ use crate::record::{Fate, Record, Records};
 use crate::roots::Roots;
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::runtime::{Event, Message, RefusalKind, Reply};
+use bulkhead_protocol::runtime::{Call, Event, Message, RefusalKind, Reply};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::pidfd;
 use manager::Manager;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Poll, Token};
-pub use reaper::ReaperCommand;
+pub use reaper::HelperCommand;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -72,8 +74,10 @@ pub struct Config {
     pub overcommit: Option<Overcommit>,
     /// Where the disks lie.
     pub disks: PathBuf,
-    /// How disks in the trash are deleted.
-    pub reaper: ReaperCommand,
+    /// How disks and images in the trash are deleted.
+    pub reaper: HelperCommand,
+    /// How an image is unpacked; the name of the job and our process number follow.
+    pub importer: HelperCommand,
 }
 
 /// Everything that the loop knows.
@@ -94,6 +98,7 @@ struct Server {
     /// Those that no record names and somebody wants ended.
     strays: BTreeMap<SandboxId, Stray>,
     reaper: reaper::Reaper,
+    imports: imports::Imports,
     admission: Admission,
     networks: Networks,
     manager: Manager,
@@ -179,6 +184,7 @@ impl Server {
             table: Table::default(),
             strays: BTreeMap::new(),
             reaper: reaper::Reaper::new(config.reaper),
+            imports: imports::Imports::new(config.importer),
             manager: Manager::of_environment(),
             stop_by: None,
         };
@@ -222,7 +228,10 @@ impl Server {
 
     /// How long to wait for an event.
     fn patience(&self) -> Option<Duration> {
-        let due = [self.table.next_due(), self.next_stray_due()].into_iter().flatten().min();
+        let due = [self.table.next_due(), self.next_stray_due(), self.imports.next_due()]
+            .into_iter()
+            .flatten()
+            .min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let stop = self.stop_by.map(|_| STOP_TICK);
         let quiet = self.wants_quiet().then_some(QUIET);
@@ -251,6 +260,7 @@ impl Server {
             Token::Agent(slot) => self.agent_ended(slot),
             Token::Events(slot) => self.look_at(slot),
             Token::Reaper => self.reaper.ended(&mut self.poll),
+            Token::Import(number) => self.import_ended(number),
             Token::Signals => {}
         }
     }
@@ -276,9 +286,15 @@ impl Server {
     fn receive(&mut self, number: u64) {
         let Some(connection) = self.connections.get(&number) else { return };
         match connection.receive() {
-            Received::Request(request) => {
+            Received::Request(request, rights) => {
                 let waiter = Waiter { connection: number, seq: request.seq };
-                self.call(waiter, request.call);
+                match request.call {
+                    Call::ImportImage(order) => self.import(waiter, order, rights),
+                    _ if !rights.is_empty() => {
+                        self.refuse(waiter, RefusalKind::Invalid, "a call with descriptors".into());
+                    }
+                    call => self.call(waiter, call),
+                }
             }
             Received::Nothing => {}
             Received::Closed => self.hang_up(number),
@@ -337,6 +353,7 @@ impl Server {
             self.look_at(slot);
         }
         self.look_at_strays();
+        self.imports.end_late();
     }
 
     fn is_empty(&self) -> bool {

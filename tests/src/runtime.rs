@@ -6,10 +6,12 @@ use bulkhead_protocol::runtime::{Call, MAX_PACKET, Message, RUNTIME_PROTOCOL, Re
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, setsockopt, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, sendmsg,
+    setsockopt, socket,
 };
 use nix::sys::time::TimeVal;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// Seconds that a call may take.
 const PATIENCE: i64 = 30;
@@ -66,6 +68,20 @@ impl RuntimeLink {
         let packet = serde_json::to_vec(&Request { seq: self.seq, call }).expect("a call is JSON");
         // One that has just died says so when it is asked for the answer.
         send(self.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).unwrap_or_default();
+    }
+
+    /// Asks with descriptors in the packet.
+    ///
+    /// # Panics
+    /// When the packet cannot be sent.
+    pub fn send_with(&mut self, call: Call, rights: &[BorrowedFd<'_>]) {
+        self.seq += 1;
+        let packet = serde_json::to_vec(&Request { seq: self.seq, call }).expect("a call is JSON");
+        let numbers: Vec<_> = rights.iter().map(AsRawFd::as_raw_fd).collect();
+        let control = [ControlMessage::ScmRights(&numbers)];
+        let parts = [IoSlice::new(&packet)];
+        sendmsg::<()>(self.socket.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None)
+            .expect("a packet with descriptors");
     }
 
     /// The answer to the last call; `None` when the runtime is gone.

@@ -28,11 +28,15 @@ impl Server {
                 Some(image) => self.answer(waiter, Reply::Image(image)),
                 None => self.refuse(waiter, RefusalKind::UnknownImage, String::new()),
             },
-            Call::ListImages { .. }
-            | Call::InspectImage { .. }
-            | Call::ImportImage(_)
-            | Call::RemoveImage { .. }
-            | Call::CollectImages => self.refuse(waiter, RefusalKind::Failed, "images".into()),
+            Call::ListImages { of, skip } => {
+                let page = self.roots.images(&of, skip);
+                self.answer(waiter, Reply::Images(page));
+            }
+            Call::InspectImage { org, image } => self.inspect_image(waiter, org.as_deref(), &image),
+            Call::RemoveImage { org, image } => self.remove_image(waiter, org.as_deref(), &image),
+            Call::CollectImages => self.collect_images(waiter),
+            // Needs its descriptors.
+            Call::ImportImage(order) => self.import(waiter, order, Vec::new()),
             Call::Create(request) => self.create(waiter, request),
             Call::Stop { id } => self.stop_sandbox(waiter, &id),
             Call::Freeze { id } => self.turn(waiter, &id, Life::Frozen),

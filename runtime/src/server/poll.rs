@@ -16,6 +16,8 @@ pub(super) enum Token {
     Listener,
     Signals,
     Reaper,
+    /// An import, by its number.
+    Import(u64),
     /// A connection, by its number.
     Connection(u64),
     /// The launch report of the sandbox in a slot.
@@ -36,6 +38,7 @@ impl Token {
             Token::Report(slot) => (4, u64::from(slot)),
             Token::Agent(slot) => (5, u64::from(slot)),
             Token::Events(slot) => (6, u64::from(slot)),
+            Token::Import(number) => (7, number),
         };
         (kind << 56) | number
     }
@@ -51,6 +54,7 @@ impl Token {
             4 => Token::Report(slot?),
             5 => Token::Agent(slot?),
             6 => Token::Events(slot?),
+            7 => Token::Import(number),
             _ => return None,
         })
     }
@@ -115,7 +119,7 @@ mod tests {
     fn every_token_survives_its_number() {
         let slots = [Token::Report(4093), Token::Agent(1), Token::Events(u32::MAX)];
         let others = [Token::Listener, Token::Signals, Token::Reaper, Token::Connection((1 << 56) - 1)];
-        for token in slots.into_iter().chain(others) {
+        for token in slots.into_iter().chain(others).chain([Token::Import(7)]) {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(u64::MAX), None);

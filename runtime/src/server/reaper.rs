@@ -1,4 +1,4 @@
-//! Deletion of disks, in a process of its own: a tree of a million files must not hold up a launch.
+//! Deletion of disks and images, in a process of its own: a tree of a million files must not hold up a launch.
 
 use super::poll::{Poll, Token};
 use bulkhead_sys::pidfd;
@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-/// The program that empties the trash and ends.
+/// A program that does something slow and ends.
 #[derive(Debug, Clone)]
-pub struct ReaperCommand {
+pub struct HelperCommand {
     /// Its executable.
     pub program: PathBuf,
     /// Its arguments.
@@ -18,13 +18,13 @@ pub struct ReaperCommand {
 /// At most one reaper, and whether another has to follow.
 #[derive(Debug)]
 pub(super) struct Reaper {
-    command: ReaperCommand,
+    command: HelperCommand,
     running: Option<(Child, OwnedFd)>,
     again: bool,
 }
 
 impl Reaper {
-    pub(super) fn new(command: ReaperCommand) -> Self {
+    pub(super) fn new(command: HelperCommand) -> Self {
         Self { command, running: None, again: false }
     }
 

@@ -21,6 +21,7 @@ pub mod net;
 pub mod op;
 pub mod pidfd;
 pub mod report;
+pub mod rights;
 pub mod seccomp;
 pub mod spawn;
 pub mod timens;
