@@ -35,7 +35,9 @@ impl Instance {
         };
         lines.extend(self.groups(&of_a_sandbox));
         lines.extend(self.processes());
-        lines.extend(entries(&self.state.join("images/tmp")));
+        for dir in ["images/staging", "images/trash"] {
+            lines.extend(entries(&self.state.join(dir)));
+        }
         for dir in ["store", "store/.trash", "intents", "gateway/agents"] {
             lines.extend(entries(&self.run.join(dir)));
         }
