@@ -34,7 +34,7 @@ pub(crate) struct Images {
 impl Images {
     /// Looks at what is there. What an import left that did not come to its end goes to the trash.
     pub(crate) fn open(places: Places) -> Result<Self> {
-        places.clear_staging()?;
+        places.clear_unfinished()?;
         let trees: BTreeSet<_> = places.list(TREES)?.into_iter().collect();
         let records = record::read_all(&places)?;
         let records: BTreeMap<_, _> = records

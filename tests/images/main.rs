@@ -2,6 +2,7 @@
 
 mod basics;
 mod hostile;
+mod interrupted;
 mod make;
 
 use bulkhead_protocol::image::{ImageName, ImageRow, ImportImage};

@@ -24,6 +24,8 @@ pub(crate) const TRASH: &str = "trash";
 /// Directories with their modes. An importer finds layers below a descriptor; the directory above lets nobody in.
 const DIRECTORIES: [(&str, u32); 5] =
     [(LAYERS, 0o711), (TREES, 0o700), (RECORDS, 0o700), (STAGING, 0o700), (TRASH, 0o700)];
+/// Ending of a file that is being written.
+const UNFINISHED: &str = ".new";
 /// Things of one name that may wait in the trash at once.
 const TRASHED: u32 = 10_000;
 
@@ -113,14 +115,21 @@ impl Places {
         self.discard(STAGING, job)
     }
 
-    /// No import of an earlier start goes on.
-    pub(crate) fn clear_staging(&self) -> Result<()> {
-        self.list(STAGING)?.iter().try_for_each(|job| self.discard_job(job))
+    /// No import of an earlier start goes on, and nobody is writing.
+    pub(crate) fn clear_unfinished(&self) -> Result<()> {
+        self.list(STAGING)?.iter().try_for_each(|job| self.discard_job(job))?;
+        for directory in [RECORDS, "."] {
+            for name in self.list(directory)?.iter().filter(|name| name.ends_with(UNFINISHED)) {
+                self.discard(directory, name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a file of ours so that it is there as it was or as it is now, also after a crash of the host.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let new = path.with_extension("new");
+        // Two imports of one image may come to their end at once.
+        let new = path.with_extension(format!("{}{UNFINISHED}", std::process::id()));
         let write = || {
             let mut options = fs::OpenOptions::new();
             let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;

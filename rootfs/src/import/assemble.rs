@@ -86,7 +86,7 @@ fn merge(from: OwnedFd, into: OwnedFd) -> Outcome {
 fn directory(parent: BorrowedFd<'_>, name: &[u8]) -> Outcome<OwnedFd> {
     match mkdirat(parent, name, Mode::S_IRWXU) {
         Err(Errno::EEXIST) => {
-            if !place::look(parent, name)?.is_some_and(|found| kind(&found) == SFlag::S_IFDIR) {
+            if place::look(parent, name)?.is_none_or(|found| kind(&found) != SFlag::S_IFDIR) {
                 place::remove(parent, name)?;
                 mkdirat(parent, name, Mode::S_IRWXU).step("mkdirat", name)?;
             }
