@@ -1,6 +1,6 @@
 //! The store of images and disks, as the launcher wants it.
 
-use crate::args::Settings;
+use crate::config::Settings;
 use anyhow::Context;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::image::{
