@@ -168,7 +168,7 @@ pub(crate) enum KeyCommand {
         /// It may also look at the host.
         #[arg(long)]
         admin: bool,
-        /// What it may do, one or more of *, sandboxes:read, sandboxes:write, exec and keys [default: *]
+        /// What it may do, one or more of *, sandboxes:read, sandboxes:write, exec, images:read, images:write and keys [default: *]
         #[arg(long = "scope")]
         scopes: Vec<String>,
         /// Seconds until it ends by itself [default: never]

@@ -4,6 +4,7 @@
 mod commands;
 mod exec;
 mod files;
+mod images;
 mod isolation;
 pub(crate) mod openapi;
 mod pty;
@@ -21,6 +22,7 @@ pub(crate) use files::{
     CreateFileRequest, FileChange, FileEntry, FileList, FileStat, FileText, Octets, Uploaded, WatchRequest,
     WatchStarted, human,
 };
+pub(crate) use images::{ImageShown, image_id};
 pub(crate) use isolation::Isolation;
 pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};
 pub(crate) use sandbox::{CreateRequest, LimitsRequest, PatchRequest, Port, Sandbox, instant, status};

@@ -15,6 +15,7 @@ use crate::routes::system::Pulse;
 use crate::routes::tenants::register::Desk;
 use crate::runtime_client::RuntimeClient;
 use crate::service::files::watch::Watches;
+use crate::service::images::Archives;
 use crate::service::pool::Pool;
 use crate::service::session::Turns;
 use crate::store::Store;
@@ -39,6 +40,7 @@ pub(crate) struct App {
     pub(crate) pulse: Pulse,
     pub(crate) turns: Turns,
     pub(crate) watches: Watches,
+    pub(crate) archives: Archives,
     pub(crate) accounts: Accounts,
     pub(crate) fair: Fair,
     pub(crate) flights: Flights,

@@ -157,6 +157,18 @@ pub(crate) const RUNTIME_DESTROY: Duration = Duration::from_secs(30);
 pub(crate) const RUNTIME_TURN: Duration = Duration::from_secs(10);
 /// Runtime: hello, image names, one page of a list, a look at a sandbox.
 pub(crate) const RUNTIME_QUICK: Duration = Duration::from_secs(2);
+/// Runtime: checking and unpacking an image.
+pub(crate) const RUNTIME_IMPORT: Duration = Duration::from_secs(1800);
+/// Images that are looked at, of the host and of one organisation together.
+pub(crate) const IMAGES: usize = 4096;
+/// Bytes of an image's archive that a client sends; it waits on our disk until it is unpacked.
+pub(crate) const MAX_ARCHIVE: u64 = MAX_UPLOAD;
+/// Archives that clients send or that are being unpacked, at once; each organisation has one.
+pub(crate) const ARCHIVES: usize = 4;
+/// An archive must have come by then.
+pub(crate) const ARCHIVE_TIME: Duration = Duration::from_secs(3600);
+/// Characters of what the runtime says of an archive that reach its sender.
+pub(crate) const ARCHIVE_FAULT: usize = 500;
 /// Runtime: a look over the whole host.
 pub(crate) const RUNTIME_LEAKS: Duration = Duration::from_secs(10);
 /// A call made while the runtime is away waits so long for it.

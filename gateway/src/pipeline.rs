@@ -16,7 +16,7 @@ use crate::rate::Limiter;
 use crate::reply::{self, Reply};
 use crate::routes::tenants::{self, Tenants, register};
 use crate::routes::{
-    Call, Endpoint, Files, Miss, Pty, commands, exec, files, find, pty, sandboxes, session, system,
+    Call, Endpoint, Files, Miss, Pty, commands, exec, files, find, images, pty, sandboxes, session, system,
 };
 use crate::server::Place;
 use access::Access;
@@ -156,6 +156,7 @@ async fn route(call: Call, endpoint: Endpoint<'_>) -> ApiResult<Reply> {
         Endpoint::Session(id, call_of) => session::answer(call, id, call_of).await,
         Endpoint::Pty(id, call_of) => pty::answer(call, id, call_of).await,
         Endpoint::Files(id, call_of) => files::answer(call, id, call_of).await,
+        Endpoint::Images(call_of) => images::answer(call, call_of).await,
         Endpoint::Tenants(call_of) => tenants::answer(call, call_of).await,
         Endpoint::Health | Endpoint::Version | Endpoint::OpenApi => Err(Miss::Path.into()),
     }
@@ -198,7 +199,7 @@ fn witness(app: &App, trace: &Trace<'_>, endpoint: Result<Endpoint<'_>, Miss>, r
 fn object(path: &str) -> &str {
     let mut parts = path.split('/').filter(|part| !part.is_empty()).skip(1);
     match parts.next() {
-        Some("sandboxes") => parts.next().unwrap_or_default(),
+        Some("sandboxes" | "images") => parts.next().unwrap_or_default(),
         Some("orgs") => parts.nth(1).unwrap_or_default(),
         _ => "",
     }

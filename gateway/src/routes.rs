@@ -6,6 +6,7 @@ pub(crate) mod exec;
 pub(crate) mod files;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+pub(crate) mod images;
 pub(crate) mod program;
 pub(crate) mod pty;
 pub(crate) mod sandboxes;
@@ -23,6 +24,7 @@ use crate::server::Place;
 use bulkhead_protocol::SandboxId;
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Method, StatusCode, Version};
+use images::Images;
 use std::sync::Arc;
 use tenants::Tenants;
 
@@ -162,6 +164,7 @@ pub(crate) enum Endpoint<'a> {
     Pty(&'a str, Pty<'a>),
     Session(&'a str, Session),
     Files(&'a str, Files<'a>),
+    Images(Images<'a>),
     Tenants(Tenants<'a>),
 }
 
@@ -209,11 +212,16 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
         ["api", "sandboxes", id, rest @ ..] => within_sandbox(id, rest),
         _ => None,
     };
-    let tenants = parts.strip_prefix(&["api"]).and_then(|rest| tenants::find(method, rest));
-    match (named, tenants) {
-        (Some((template, resource)), _) => Matched { template, endpoint: choose(method, resource) },
-        (None, Some((template, call))) => Matched { template, endpoint: call.map(Endpoint::Tenants) },
-        (None, None) => Matched { template: NO_ROUTE, endpoint: Err(Miss::Path) },
+    if let Some((template, resource)) = named {
+        return Matched { template, endpoint: choose(method, resource) };
+    }
+    let rest = parts.strip_prefix(&["api"]).unwrap_or_default();
+    if let Some((template, call)) = tenants::find(method, rest) {
+        return Matched { template, endpoint: call.map(Endpoint::Tenants) };
+    }
+    match images::find(method, rest) {
+        Some((template, call)) => Matched { template, endpoint: call.map(Endpoint::Images) },
+        None => Matched { template: NO_ROUTE, endpoint: Err(Miss::Path) },
     }
 }
 

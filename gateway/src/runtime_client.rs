@@ -3,18 +3,19 @@
 //!
 //! Must never guess an outcome: a call whose answer was lost is an error, and its caller asks for a destroy.
 
+mod images;
 mod link;
 mod socket;
 
 use crate::dirs::Directory;
 use crate::limits;
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::image::{FoundImage, ImageName};
 use bulkhead_protocol::isolation::{Isolation, MAX_ITEMS};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, LIST_PAGE, Leak, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
 };
 use link::Link;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -69,29 +70,27 @@ impl RuntimeClient {
     }
 
     async fn call(&self, call: Call, deadline: Duration) -> Result<Reply, CallError> {
+        self.call_with(call, Vec::new(), deadline).await
+    }
+
+    /// The same of a call that hands descriptors over.
+    async fn call_with(
+        &self,
+        call: Call,
+        descriptors: Vec<OwnedFd>,
+        deadline: Duration,
+    ) -> Result<Reply, CallError> {
         let mut link = self.link.clone();
         let up = tokio::time::timeout(limits::RUNTIME_WAIT, link.wait_for(Option::is_some)).await;
         let Ok(Ok(link)) = up.map(|up| up.map(|link| (*link).clone())) else { return Err(CallError::Away) };
         let Some(link) = link else { return Err(CallError::Away) };
-        link.ask(self.seq.fetch_add(1, Ordering::Relaxed), call, deadline).await
+        link.ask_with(self.seq.fetch_add(1, Ordering::Relaxed), call, descriptors, deadline).await
     }
 
     /// Whether a runtime answers.
     pub(crate) async fn hello(&self) -> Result<(), CallError> {
         match self.call(Call::Hello { protocol: RUNTIME_PROTOCOL }, limits::RUNTIME_QUICK).await? {
             Reply::Hello { .. } => Ok(()),
-            _ => Err(CallError::Unexpected),
-        }
-    }
-
-    /// The image of this name, the organisation's own before the host's.
-    pub(crate) async fn resolve_image(
-        &self,
-        org: Option<String>,
-        image: ImageName,
-    ) -> Result<FoundImage, CallError> {
-        match self.call(Call::ResolveImage { org, image }, limits::RUNTIME_QUICK).await? {
-            Reply::Image(found) => Ok(found),
             _ => Err(CallError::Unexpected),
         }
     }

@@ -59,6 +59,23 @@ impl Default for MadeOf {
     }
 }
 
+/// What commands in a sandbox have where nobody says anything: of its image, and over that what its tenant gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    pub(crate) env: BTreeMap<String, String>,
+    /// `None` is the home of the user.
+    pub(crate) cwd: Option<String>,
+    /// `None` is root.
+    pub(crate) user: Option<String>,
+}
+
+impl Surroundings {
+    /// Variables as an agent gets them.
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
+        self.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
 /// The ceilings of who asks for none: one processor and 1 GiB, as the SDKs say.
 pub(crate) fn usual_limits() -> Limits {
     Limits {
@@ -94,11 +111,12 @@ pub(crate) enum PortProtocol {
 }
 
 impl Settings {
-    /// The variables of its commands: the image's, and over them those that its tenant gave.
-    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
-        let mut all: BTreeMap<_, _> = self.made_of.defaults.env.iter().cloned().collect();
-        all.extend(self.env.clone());
-        all
+    /// What its commands have where a request says nothing.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        let ImageDefaults { env, working_dir, user } = self.made_of.defaults.clone();
+        let mut env: BTreeMap<_, _> = env.into_iter().collect();
+        env.extend(self.env.clone());
+        Surroundings { env, cwd: working_dir, user }
     }
 
     /// What a sandbox with these settings takes of its organisation's quota.

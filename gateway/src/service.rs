@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod exec;
 pub(crate) mod files;
+pub(crate) mod images;
 pub(crate) mod isolation;
 pub(crate) mod keys;
 mod launch;

@@ -28,6 +28,7 @@ use crate::routes::tenants::register::Desk;
 use crate::runtime_client::{Notice, RuntimeClient};
 use crate::server::{Connections, Handler, Phase};
 use crate::service::files::watch::Watches;
+use crate::service::images::Archives;
 use crate::service::pool::{self, Pool};
 use crate::service::session::Turns;
 use crate::service::sweep;
@@ -152,6 +153,7 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         pulse: Pulse::default(),
         turns: Turns::default(),
         watches: Watches::default(),
+        archives: Archives::new(config.state_dir.join("gateway")),
         accounts: accounts(&store).await?,
         fair: Fair::default(),
         flights: Flights::default(),

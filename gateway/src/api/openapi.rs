@@ -3,7 +3,7 @@
 
 use crate::api::refusals;
 use crate::routes::tenants::{keys, leaks, people, register};
-use crate::routes::{commands, exec, files, pty, sandboxes, session, system};
+use crate::routes::{commands, exec, files, images, pty, sandboxes, session, system};
 use bytes::Bytes;
 use std::sync::OnceLock;
 use utoipa::openapi::RefOr;
@@ -66,6 +66,11 @@ use utoipa::{Modify, OpenApi};
         files::change::extract,
         files::watch::start,
         files::watch::socket,
+        images::list,
+        images::create,
+        images::get,
+        images::named,
+        images::delete,
         people::me,
         people::users,
         keys::list,

@@ -103,6 +103,10 @@ group! {
     Stored = CONFLICT PAYLOAD_TOO_LARGE INSUFFICIENT_STORAGE
 }
 group! {
+    /// A route that asks the runtime of no single object.
+    Asked = SERVICE_UNAVAILABLE GATEWAY_TIMEOUT
+}
+group! {
     /// A route with ranges.
     Ranged = RANGE_NOT_SATISFIABLE
 }

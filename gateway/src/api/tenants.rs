@@ -53,7 +53,7 @@ impl From<&KeyRow> for KeyShown {
 pub(crate) struct KeyRequest {
     #[schema(min_length = 1, max_length = 100)]
     key_name: String,
-    /// `*`, `sandboxes:read`, `sandboxes:write`, `exec`, `keys`; by default what the key has that asks, without `admin`.
+    /// `*`, `sandboxes:read`, `sandboxes:write`, `exec`, `images:read`, `images:write`, `keys`; by default what the key has that asks, without `admin`.
     scopes: Option<Vec<String>>,
     /// By default it does not expire, or with the key that asks.
     #[schema(minimum = 1, maximum = 316_224_000)]

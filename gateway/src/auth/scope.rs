@@ -9,6 +9,10 @@ pub(crate) enum Scope {
     SandboxesWrite,
     /// Everything inside of sandboxes.
     Exec,
+    /// Look at images.
+    ImagesRead,
+    /// Make and remove images.
+    ImagesWrite,
     /// Keys of the organisation.
     Keys,
     /// What concerns the host and not one organisation.
@@ -16,7 +20,15 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 5] = [Self::SandboxesRead, Self::SandboxesWrite, Self::Exec, Self::Keys, Self::Admin];
+    const ALL: [Self; 7] = [
+        Self::SandboxesRead,
+        Self::SandboxesWrite,
+        Self::Exec,
+        Self::ImagesRead,
+        Self::ImagesWrite,
+        Self::Keys,
+        Self::Admin,
+    ];
 
     /// Its name on the wire and in the store.
     pub(crate) fn word(self) -> &'static str {
@@ -24,6 +36,8 @@ impl Scope {
             Self::SandboxesRead => "sandboxes:read",
             Self::SandboxesWrite => "sandboxes:write",
             Self::Exec => "exec",
+            Self::ImagesRead => "images:read",
+            Self::ImagesWrite => "images:write",
             Self::Keys => "keys",
             Self::Admin => "admin",
         }
@@ -36,6 +50,8 @@ impl Scope {
             Self::Exec => 4,
             Self::Keys => 8,
             Self::Admin => 16,
+            Self::ImagesRead => 32,
+            Self::ImagesWrite => 64,
         }
     }
 }
@@ -117,7 +133,7 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written() {
-        for bits in 0..32 {
+        for bits in 0..STAR_BIT {
             let scopes = Scopes(bits);
             assert_eq!(Scopes::parse(scopes.words()), Some(scopes));
         }
@@ -128,7 +144,7 @@ mod tests {
     #[test]
     fn nobody_gives_what_they_have_not() {
         assert!(set("exec").within(set("*")) && set("*").within(set("* admin")));
-        assert!(!set("*").within(set("sandboxes:read sandboxes:write exec keys")));
+        assert!(!set("*").within(set("sandboxes:read sandboxes:write exec images:read images:write keys")));
         assert!(!set("exec keys").within(set("keys")) && !set("admin").within(set("*")));
         assert!(set("").within(set("keys")));
     }

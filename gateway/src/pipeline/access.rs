@@ -6,6 +6,7 @@ use crate::auth::{self, Principal, Scope};
 use crate::error::{ApiError, ApiResult};
 use crate::input;
 use crate::quota::{Held, Kind};
+use crate::routes::images::Images;
 use crate::routes::{Command, Endpoint, Files, Pty, Session};
 use crate::server::Place;
 use hyper::HeaderMap;
@@ -74,6 +75,7 @@ fn scope(endpoint: Endpoint<'_>) -> Option<Scope> {
         | Endpoint::Pty(..)
         | Endpoint::Session(..)
         | Endpoint::Files(..) => Some(Scope::Exec),
+        Endpoint::Images(images) => Some(images.scope()),
         Endpoint::Tenants(tenants) => tenants.scope(),
     }
 }
@@ -107,6 +109,7 @@ fn kinds(endpoint: Endpoint<'_>) -> &'static [Kind] {
             | Files::Compress
             | Files::Extract => &[Kind::Execution],
         },
+        Endpoint::Images(Images::Create) => &[Kind::Stream],
         _ => &[],
     }
 }

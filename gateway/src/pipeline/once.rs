@@ -10,6 +10,7 @@ use crate::error::{ApiError, ApiResult, chain};
 use crate::input::{self, RequestBody};
 use crate::limits;
 use crate::reply::{self, JSON, Reply, ReplyBody};
+use crate::routes::images::Images;
 use crate::routes::program::key_text;
 use crate::routes::tenants::Tenants;
 use crate::routes::{Call, Command, Endpoint, Files, Pty, Session, find};
@@ -53,6 +54,7 @@ pub(super) fn memory(endpoint: Endpoint<'_>) -> Memory {
             | Files::Compress
             | Files::Extract,
         )
+        | Endpoint::Images(Images::Delete(_))
         | Endpoint::Tenants(Tenants::DeleteKey(_) | Tenants::ActivateKey(_) | Tenants::TouchKey(_)) => {
             Memory::Answer
         }
@@ -81,6 +83,7 @@ pub(super) fn memory(endpoint: Endpoint<'_>) -> Memory {
             | Files::Watch
             | Files::WatchSocket(_),
         )
+        | Endpoint::Images(Images::List | Images::Create | Images::Get(_) | Images::Named(_))
         | Endpoint::Tenants(
             Tenants::Me | Tenants::Users | Tenants::ListKeys | Tenants::Register | Tenants::Leaks,
         ) => Memory::Nothing,

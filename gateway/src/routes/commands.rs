@@ -55,7 +55,7 @@ pub(crate) async fn run(call: Call, id: &str) -> ApiResult<Reply> {
     let request = program::parse(Fields::of_body(&read(body, &app.bodies).await?)?)?;
     let command = request.command.clone();
     let manner = Manner { hold: Hold::Detached, stdin: stdin(request.stdin), key };
-    let job = program::job(request, &sandbox.facts.settings.environment(), manner)?;
+    let job = program::job(request, sandbox.facts.settings.surroundings(), manner)?;
     let visit = ready(&app, &sandbox).await?;
     let pid = service::start(&app, &visit, job).await?;
     Ok(reply::json(StatusCode::OK, &Started { success: true, pid, command }))

@@ -33,17 +33,17 @@ pub(crate) async fn exec(call: Call, id: &str) -> ApiResult<Reply> {
     let body = input::read(body, &app.bodies).await?;
     let request = program::parse(Fields::of_body(&body)?)?;
     drop(body);
-    let env = &sandbox.facts.settings.environment();
+    let outer = sandbox.facts.settings.surroundings();
     if request.background == Switch::On {
         let command = request.command.clone();
         let stdin = stdin(request.stdin);
-        let job = program::job(request, env, Manner { hold: Hold::Detached, stdin, key })?;
+        let job = program::job(request, outer, Manner { hold: Hold::Detached, stdin, key })?;
         let visit = ready(&app, &sandbox).await?;
         let pid = commands::start(&app, &visit, job).await?;
         let started = Started { success: true, pid, command };
         return Ok(reply::json(StatusCode::OK, &Envelope::new("ok", started)));
     }
-    let job = program::job(request, env, Manner { hold: Hold::Attached, stdin: Stdin::Null, key })?;
+    let job = program::job(request, outer, Manner { hold: Hold::Attached, stdin: Stdin::Null, key })?;
     let visit = ready(&app, &sandbox).await?;
     let mut work = Box::pin(service::run(app, visit, job));
     match tokio::time::timeout(limits::EXEC_HEADERS, &mut work).await {
@@ -97,7 +97,7 @@ pub(crate) async fn stream(call: Call, id: &str) -> ApiResult<Reply> {
         OnDisconnect::Detach => Hold::Detached,
     };
     let manner = Manner { hold, stdin: stdin(request.stdin), key: None };
-    let job = program::job(request, &sandbox.facts.settings.environment(), manner)?;
+    let job = program::job(request, sandbox.facts.settings.surroundings(), manner)?;
     let visit = ready(&app, &sandbox).await?;
     let (live, handle) = match hold {
         Hold::Attached => live::attached(app, visit, job).await?,

@@ -11,10 +11,10 @@ use crate::api::{ExecRequest, OnDisconnect};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{Fields, Switch};
 use crate::limits;
+use crate::sandbox::Surroundings;
 use crate::service::exec::Job;
 use bulkhead_protocol::agent::{ExecutionSpec, Hold, MAX_SCRIPT, Stdin, Stdio};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// What a body asks for; nothing but the types is checked.
 pub(crate) fn parse(mut fields: Fields) -> ApiResult<ExecRequest> {
@@ -62,13 +62,13 @@ pub(crate) struct Manner {
     pub(crate) key: Option<Key>,
 }
 
-/// The order for the agent; `outer` are the sandbox's variables.
-pub(crate) fn job(request: ExecRequest, outer: &BTreeMap<String, String>, manner: Manner) -> ApiResult<Job> {
+/// The order for the agent; `outer` is what holds where the request says nothing.
+pub(crate) fn job(request: ExecRequest, outer: Surroundings, manner: Manner) -> ApiResult<Job> {
     let timeout_ms = timeout(request.timeout, manner.hold);
     let script = script(&request.command, request.args.unwrap_or_default())?;
     let inner = request.env.unwrap_or_default();
     env::check("env", &inner)?;
-    let mut merged = outer.clone();
+    let mut merged = outer.env;
     merged.extend(inner);
     let cwd = request.cwd.filter(|cwd| !cwd.is_empty());
     if let Some(cwd) = &cwd {
@@ -79,9 +79,9 @@ pub(crate) fn job(request: ExecRequest, outer: &BTreeMap<String, String>, manner
     }
     let mut spec = ExecutionSpec {
         env: merged.into_iter().collect(),
-        cwd,
+        cwd: cwd.or(outer.cwd),
         timeout_ms,
-        user: request.user.map(user).transpose()?,
+        user: request.user.map(user).transpose()?.or(outer.user),
         stdio: Stdio::Pipes(manner.stdin),
         hold: manner.hold,
         ..ExecutionSpec::attached(script)

@@ -12,13 +12,13 @@ use crate::input::{self, Fields};
 use crate::limits;
 use crate::reply::{self, JSON, Reply, ReplyBody};
 use crate::routes::{Pty, program};
+use crate::sandbox::Surroundings;
 use crate::service::life::ready;
 use crate::service::pty::{self as service, buffer, session_id};
 use crate::store::now_us;
 use bulkhead_protocol::agent::{ExecutionSpec, ExecutionStatus, Hold, Program, Size, Stdio};
 use bytes::Bytes;
 use hyper::StatusCode;
-use std::collections::BTreeMap;
 use tokio::sync::SemaphorePermit;
 
 /// Answers one call.
@@ -55,17 +55,20 @@ pub(crate) async fn create(call: Call, id: &str) -> ApiResult<Reply> {
     };
     let user = fields.text("user")?.map(program::user).transpose()?;
     let visit = ready(&call.app, &sandbox).await?;
-    let spec = shell(&sandbox.facts.settings.environment(), size, Hold::Detached);
-    let handle = service::create(&call.app, &visit, &ExecutionSpec { user, ..spec }).await?;
+    let mut outer = sandbox.facts.settings.surroundings();
+    outer.user = user.or(outer.user);
+    let handle = service::create(&call.app, &visit, &shell(outer, size, Hold::Detached)).await?;
     let data = PtyCreated { session_id: session_id(handle), created_at: instant(now_us()) };
     Ok(reply::json(StatusCode::OK, &Envelope::new("PTY session created", data)))
 }
 
 /// A shell on a terminal.
-fn shell(env: &BTreeMap<String, String>, size: Size, hold: Hold) -> ExecutionSpec {
+fn shell(outer: Surroundings, size: Size, hold: Hold) -> ExecutionSpec {
     ExecutionSpec {
         program: Program::Shell,
-        env: env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        env: outer.pairs(),
+        cwd: outer.cwd,
+        user: outer.user,
         stdio: Stdio::Terminal(size),
         hold,
         ..ExecutionSpec::attached(String::new())

@@ -7,6 +7,7 @@ use crate::limits;
 use bulkhead_protocol::runtime::{Call, Event, MAX_PACKET, Message, RUNTIME_PROTOCOL, Reply, Request};
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -46,6 +47,17 @@ impl Link {
     }
 
     pub(super) async fn ask(&self, seq: u64, call: Call, deadline: Duration) -> Result<Reply, CallError> {
+        self.ask_with(seq, call, Vec::new(), deadline).await
+    }
+
+    /// The same of a call that hands descriptors over.
+    pub(super) async fn ask_with(
+        &self,
+        seq: u64,
+        call: Call,
+        descriptors: Vec<OwnedFd>,
+        deadline: Duration,
+    ) -> Result<Reply, CallError> {
         let packet = serde_json::to_vec(&Request { seq, call }).map_err(CallError::Encode)?;
         let (answer, reply) = oneshot::channel();
         match self.lock().as_mut() {
@@ -54,7 +66,9 @@ impl Link {
         }
         let _waiting = Waiting { link: self, seq };
         let exchange = async {
-            self.socket.send(&packet).await.map_err(CallError::Send)?;
+            self.socket.send(&packet, &descriptors).await.map_err(CallError::Send)?;
+            // The runtime has its own; who waits for the end of a pipe must not wait for us.
+            drop(descriptors);
             reply.await.map_err(|_| CallError::Lost)
         };
         match tokio::time::timeout(deadline, exchange).await {

@@ -3,9 +3,11 @@
 //! so that a packet's end is never lost.
 
 use bulkhead_protocol::runtime::MAX_PACKET;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
-use std::io;
-use std::os::fd::AsRawFd;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, socket,
+};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -25,8 +27,15 @@ impl Socket {
         Ok(Self { fd: UnixStream::from_std(fd.into())? })
     }
 
-    pub(super) async fn send(&self, packet: &[u8]) -> io::Result<()> {
-        let once = || Ok(send(self.fd.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL)?);
+    /// Sends a packet, and with it copies of these descriptors.
+    pub(super) async fn send(&self, packet: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+        let numbers: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        // A control message without a descriptor would be malformed.
+        let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+        let bytes = [IoSlice::new(packet)];
+        let (fd, flags) = (self.fd.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
+        let once = || Ok(sendmsg::<()>(fd, &bytes, control, flags, None)?);
         self.fd.async_io(Interest::WRITABLE, once).await.map(drop)
     }
 

@@ -39,13 +39,18 @@ pub(crate) async fn begin(app: &Arc<App>, visit: Visit, call: &FileCall) -> ApiR
     }
 }
 
+/// An operation with the rights of the user that the sandbox's image names.
+pub(crate) fn call(visit: &Visit, operation: FileOperation) -> FileCall {
+    FileCall { user: visit.facts.settings.surroundings().user, operation }
+}
+
 /// [`begin`], where a failure is what the client learns.
 pub(crate) async fn open(
     app: &Arc<App>,
     visit: Visit,
     operation: FileOperation,
 ) -> ApiResult<(Box<Feed>, Option<u64>)> {
-    let call = FileCall { user: None, operation };
+    let call = call(&visit, operation);
     match begin(app, visit, &call).await? {
         Begun::Feed(feed, size) => Ok((feed, size)),
         Begun::Failed(failure) => Err(refusal(&call.operation, failure)),

@@ -74,6 +74,7 @@ pub(crate) fn script(name: &str, shell: &str, (cols, rows): (u16, u16)) -> Strin
 pub(crate) async fn is_program(app: &Arc<App>, sandbox: &Visit, path: &str) -> ApiResult<bool> {
     let path = path.replace('\'', r"'\''");
     let look = ExecutionSpec {
+        user: sandbox.facts.settings.surroundings().user,
         timeout_ms: Some(LOOK_MS),
         ..ExecutionSpec::attached(format!("command -v -- '{path}' >/dev/null"))
     };
@@ -86,10 +87,12 @@ pub(crate) async fn create(app: &App, sandbox: &Visit, name: &str, script: Strin
     if find(app, sandbox, name).await.is_ok() {
         return Err(ApiError::new(StatusCode::CONFLICT, "sessionId: is in use"));
     }
-    let env = &sandbox.facts.settings.environment();
+    let outer = sandbox.facts.settings.surroundings();
     let spec = ExecutionSpec {
         program: Program::Script(script),
-        env: env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        env: outer.pairs(),
+        cwd: outer.cwd,
+        user: outer.user,
         stdio: Stdio::Pipes(Stdin::Open),
         hold: Hold::Detached,
         ..ExecutionSpec::attached(String::new())

@@ -61,6 +61,9 @@ pub(crate) fn serve(stream: &mut UnixStream, body: &[u8]) -> io::Result<()> {
     stream.write_all(
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: bulkhead-frames\r\n\r\n",
     )?;
+    if name == "of-app" && call.user.as_deref() != Some("app:app") {
+        return say(stream, FrameType::Head, &FileHead::Failed(FileFailure::Denied));
+    }
     if let Some(failure) = failure(&name) {
         return say(stream, FrameType::Head, &FileHead::Failed(failure));
     }

@@ -1,25 +1,29 @@
 //! A runtime that makes nothing but agents' sockets.
 
 use crate::agent::Agent;
+use crate::runtime_images::{self, Images};
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::image::{FoundImage, ImageDefaults, ImageId};
+use bulkhead_protocol::image::{FoundImage, ImageId};
 use bulkhead_protocol::isolation::{Isolation, Item, Verdict, WallKind};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, Disk, Event, LIST_PAGE, Leak, LeakKind, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL,
     RefusalKind, Reply, Request, SandboxStatus, Scarce,
 };
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen, recv, send, socket,
+    AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen,
+    recvmsg, send, socket,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::IoSliceMut;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// An id from which [`image_name`] finds the name again: what a fake agent does depends on it.
-fn image_id(name: &str) -> ImageId {
+pub(crate) fn image_id(name: &str) -> ImageId {
     let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
     ImageId::parse(&format!("sha256:{hex:0<64}")).unwrap()
 }
@@ -40,6 +44,7 @@ pub(crate) const DIES: &str = "dies";
 struct State {
     agents: BTreeMap<SandboxId, Running>,
     disks: BTreeSet<SandboxId>,
+    images: Images,
     /// Something lies around that no record claims.
     leaks: bool,
     created: Vec<CreateSandbox>,
@@ -92,7 +97,7 @@ impl FakeRuntime {
         }
         let mut buffer = vec![0; MAX_PACKET];
         loop {
-            let length = recv(stream.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap_or(0);
+            let (length, descriptors) = receive(&stream, &mut buffer);
             if length == 0 {
                 return;
             }
@@ -100,13 +105,17 @@ impl FakeRuntime {
             // In an order of its own: every call is answered from another thread.
             let (server, stream) = (self.clone(), Arc::clone(&stream));
             std::thread::spawn(move || {
-                let reply = server.answer(call);
+                let reply = server.answer_with(call, descriptors);
                 tell(&stream, &Message::Reply { seq, reply });
             });
         }
     }
 
     fn answer(&self, call: Call) -> Reply {
+        self.answer_with(call, Vec::new())
+    }
+
+    fn answer_with(&self, call: Call, descriptors: Vec<File>) -> Reply {
         let mut state = self.state.lock().unwrap();
         let name = serde_json::to_value(&call).unwrap();
         let name = name.as_object().and_then(|call| call.keys().next().cloned()).unwrap_or_default();
@@ -120,13 +129,13 @@ impl FakeRuntime {
             }
             Call::ResolveImage { image, .. } => {
                 let id = image_id(image.name());
-                Reply::Image(FoundImage { name: image, id, defaults: ImageDefaults::default() })
+                let defaults = runtime_images::defaults(image.name());
+                Reply::Image(FoundImage { name: image, id, defaults })
             }
-            Call::ListImages { .. }
-            | Call::InspectImage { .. }
-            | Call::ImportImage(_)
-            | Call::RemoveImage { .. }
-            | Call::CollectImages => refused(RefusalKind::Failed),
+            Call::ListImages { of, skip } => state.images.list(&of, skip),
+            Call::ImportImage(order) => state.images.import(order, descriptors),
+            Call::RemoveImage { org, image } => state.images.remove(org.as_deref(), &image),
+            Call::InspectImage { .. } | Call::CollectImages => refused(RefusalKind::Failed),
             Call::Create(spec) => self.create(&mut state, spec),
             Call::Name { id, hostname } if hostname == DIES => {
                 let launch = state.agents[&id].launch;
@@ -211,6 +220,11 @@ impl FakeRuntime {
         self.state.lock().unwrap().refuses = call;
     }
 
+    /// Gives the host's operator, or an organisation, an image.
+    pub(crate) fn plant_image(&self, org: Option<&str>, name: &str, bytes: u64) {
+        self.state.lock().unwrap().images.plant(org, name, bytes);
+    }
+
     /// Puts something there that no record claims.
     pub(crate) fn leak(&self) {
         self.state.lock().unwrap().leaks = true;
@@ -276,7 +290,22 @@ impl FakeRuntime {
     }
 }
 
-fn refused(kind: RefusalKind) -> Reply {
+/// One packet and what came with it.
+fn receive(stream: &UnixStream, buffer: &mut [u8]) -> (usize, Vec<File>) {
+    let mut control = nix::cmsg_space!([RawFd; 2]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let Ok(message) = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut control), flags) else {
+        return (0, Vec::new());
+    };
+    let rights = message.cmsgs().unwrap().flat_map(|control| match control {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors,
+        other => panic!("{other:?}"),
+    });
+    (message.bytes, rights.map(runtime_images::owned).collect())
+}
+
+pub(crate) fn refused(kind: RefusalKind) -> Reply {
     Reply::Refused { kind, detail: "secret detail of the host".to_owned() }
 }
 

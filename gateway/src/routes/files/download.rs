@@ -11,7 +11,7 @@ use crate::reply::{self, Files, Form, Reply, ReplyBody};
 use crate::routes::Call;
 use crate::service::files::{self as service, Begun, Feed};
 use crate::service::life::ready;
-use bulkhead_protocol::files::{FileCall, FileFailure, FileOperation, PathText};
+use bulkhead_protocol::files::{FileFailure, FileOperation, PathText};
 use hyper::StatusCode;
 use hyper::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue,
@@ -98,7 +98,7 @@ impl File<'_> {
 
     async fn begin(&self, range: Option<Range>) -> ApiResult<Begun> {
         let visit = ready(self.app, self.sandbox).await?;
-        let call = FileCall { user: None, operation: self.operation(range) };
+        let call = service::call(&visit, self.operation(range));
         service::begin(self.app, visit, &call).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 fn spec(body: &str) -> Result<Job, String> {
     let request = parse(Fields::of_body(body.as_bytes()).unwrap());
     let manner = Manner { hold: Hold::Attached, stdin: Stdin::Null, key: None };
-    request.and_then(|request| job(request, &BTreeMap::new(), manner)).map_err(|error| {
+    request.and_then(|request| job(request, Surroundings::default(), manner)).map_err(|error| {
         assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
         error.message.into_owned()
     })

@@ -43,7 +43,7 @@ pub(crate) async fn ephemeral(call: Call, id: &str) -> ApiResult<Reply> {
     let place = taken(call.place)?;
     let visit = ready(&call.app, &sandbox).await?;
     let size = Size { cols: limits::COLS_DEFAULT, rows: limits::ROWS_DEFAULT };
-    let spec = shell(&sandbox.facts.settings.environment(), size, Hold::Attached);
+    let spec = shell(sandbox.facts.settings.surroundings(), size, Hold::Attached);
     let Ephemeral { owner, terminal, places: [first, second] } =
         service::ephemeral(&call.app, &visit, &spec).await?;
     let (owner, places) = (Some(owner), vec![first, second]);

@@ -97,7 +97,8 @@ fn scopes(fields: &mut Fields, giver: &Principal) -> ApiResult<Scopes> {
     let Some(items) = fields.list("scopes")? else { return Ok(usual) };
     let words: Option<Vec<_>> = items.iter().map(|item| item.as_str()).collect();
     let scopes = words.and_then(Scopes::parse).filter(|scopes| !scopes.is_empty());
-    let rule = "must be an array of *, sandboxes:read, sandboxes:write, exec and keys";
+    let rule =
+        "must be an array of *, sandboxes:read, sandboxes:write, exec, images:read, images:write and keys";
     let scopes = scopes.ok_or_else(|| fields.refuse("scopes", rule))?;
     if scopes.has(Scope::Admin) {
         return Err(forbidden("scopes: only the host's operator gives admin"));
