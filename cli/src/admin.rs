@@ -81,7 +81,8 @@ pub(crate) fn leaks(state: &StateDir, form: Form) -> anyhow::Result<()> {
     if leaks.is_empty() { Ok(()) } else { Err(anyhow!("{} things leak", leaks.len())) }
 }
 
-fn run_dir(state: &StateDir) -> anyhow::Result<PathBuf> {
+/// Where the server of a state directory runs.
+pub(crate) fn run_dir(state: &StateDir) -> anyhow::Result<PathBuf> {
     run_dir_of(&state.state_dir)?
         .ok_or_else(|| no_server(anyhow!("{} holds no instance", state.state_dir.display())))
 }

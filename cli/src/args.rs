@@ -1,5 +1,9 @@
 //! The command line.
 
+mod image;
+
+pub(crate) use image::{FetchArgs, ImageCommand, Source};
+
 use crate::config::{self, Flags};
 use bulkhead_gateway::admin::{Ceiling, NO_CEILING};
 use clap::{Args, Parser, Subcommand};
@@ -34,6 +38,9 @@ pub(crate) enum Command {
     /// Make an image of standard input.
     #[command(hide = true)]
     Importer(crate::importer::Order),
+    /// Fetch an image into a directory.
+    #[command(hide = true)]
+    Fetch(FetchArgs),
     /// Remove everything that an instance owns; no server may be running.
     Purge {
         #[command(flatten)]
@@ -53,6 +60,9 @@ pub(crate) enum Command {
         #[arg(long)]
         leaks: bool,
     },
+    /// Images, of which sandboxes are made.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Organisations.
     #[command(subcommand)]
     Org(OrgCommand),

@@ -1,10 +1,9 @@
 //! `bulkhead gateway`: gives up every privilege, then serves the API.
 
-use crate::config::{Flags, Register, Settings};
+use crate::config::{Flags, Register};
 use crate::process::{self, Refusal};
 use anyhow::Context;
 use bulkhead_gateway::{Endpoint, Registration};
-use nix::unistd::{Gid, Uid};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -21,7 +20,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     if nix::unistd::geteuid().is_root() {
         process::leave_the_network()?;
     }
-    drop_privileges(&settings)?;
+    process::give_up_privileges(settings.gateway_uid)?;
+    bulkhead_runtime::confine::gateway().context("confine")?;
     process::die_with(settings.supervisor)?;
     let config = bulkhead_gateway::Config {
         listen,
@@ -43,24 +43,4 @@ fn bind(address: SocketAddr) -> anyhow::Result<Endpoint> {
 
 fn inherit(socket: OwnedFd) -> anyhow::Result<Endpoint> {
     Endpoint::inherited(socket).context("take over a socket of the service manager")
-}
-
-/// From root to the gateway's user: no groups, no capabilities, no way back. Started as that user already (as a
-/// unit of systemd), only the last step is left.
-fn drop_privileges(settings: &Settings) -> anyhow::Result<()> {
-    if nix::unistd::geteuid().is_root() {
-        caps::clear(None, caps::CapSet::Bounding).context("empty the bounding set")?;
-        let (uid, gid) = (Uid::from_raw(settings.gateway_uid), Gid::from_raw(settings.gateway_uid));
-        nix::unistd::setgroups(&[]).context("setgroups")?;
-        nix::unistd::setresgid(gid, gid, gid).context("setresgid")?;
-        nix::unistd::setresuid(uid, uid, uid).context("setresuid")?;
-    }
-    for set in
-        [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective, caps::CapSet::Permitted]
-    {
-        caps::clear(None, set).with_context(|| format!("empty the {set:?} set"))?;
-    }
-    nix::sys::prctl::set_no_new_privs().context("set no_new_privs")?;
-    anyhow::ensure!(nix::unistd::setuid(Uid::from_raw(0)).is_err(), "root could be taken back");
-    bulkhead_runtime::confine::gateway().context("confine")
 }

@@ -5,7 +5,9 @@ mod admin;
 mod args;
 mod config;
 mod doctor;
+mod fetch;
 mod gateway;
+mod image;
 mod importer;
 mod process;
 mod purge;
@@ -35,6 +37,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(flags) => serve::run(&flags),
         Command::Runtime(flags) => runtime::run(&flags),
         Command::Gateway(flags) => gateway::run(&flags),
+        Command::Fetch(args) => fetch::run(&args),
+        Command::Image(command) => image::run(&command),
         Command::Reaper { disks, images } => reaper::run(&disks, &images),
         Command::Importer(order) => importer::run(&order),
         Command::Purge { state, keep_state } => {

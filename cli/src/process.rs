@@ -1,9 +1,11 @@
 //! What every half does to its own process.
 
 use anyhow::Context;
+use caps::CapSet;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid};
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -87,6 +89,24 @@ pub(crate) fn inherited_sockets() -> anyhow::Result<Vec<OwnedFd>> {
     (FIRST_INHERITED..FIRST_INHERITED + count)
         .map(|number| bulkhead_sys::fd::inherited(number).context("take over a socket"))
         .collect()
+}
+
+/// From root to this user: no groups, no capabilities, no way back. Started as somebody else already (as a unit of
+/// systemd), only the last steps are left.
+pub(crate) fn give_up_privileges(uid: u32) -> anyhow::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        caps::clear(None, CapSet::Bounding).context("empty the bounding set")?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(uid));
+        nix::unistd::setgroups(&[]).context("setgroups")?;
+        nix::unistd::setresgid(gid, gid, gid).context("setresgid")?;
+        nix::unistd::setresuid(uid, uid, uid).context("setresuid")?;
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).with_context(|| format!("empty the {set:?} set"))?;
+    }
+    nix::sys::prctl::set_no_new_privs().context("set no_new_privs")?;
+    anyhow::ensure!(nix::unistd::setuid(Uid::from_raw(0)).is_err(), "root could be taken back");
+    Ok(())
 }
 
 /// Ends with the supervisor. Called after the last change of credentials, which would undo it.
