@@ -2,10 +2,13 @@
 //! answers about another organisation's object are those about one that does not exist, byte for byte.
 
 use crate::{UNKNOWN_ID, tenant};
+use bulkhead_tests::programs::repository;
 use bulkhead_tests::websocket::WebSocket;
 use bulkhead_tests::{Answer, Client, Sandbox, Server};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// One method of one path.
 struct Route {
@@ -36,10 +39,12 @@ struct Names {
     ended: u64,
     shell: String,
     key: String,
+    image: String,
+    image_name: &'static str,
 }
 
 impl Names {
-    /// A sandbox with a terminal, a command that lives, one that has ended, and a shell session; and a key.
+    /// A sandbox with a terminal, a command that lives, one that has ended, and a shell session; a key and an image.
     fn make(sandbox: &Sandbox<'_>) -> Self {
         let (live, ended) = (sandbox.run_with("exec cat", json!({"stdin": true})), sandbox.run("true"));
         assert_eq!(sandbox.wait(ended), 0);
@@ -48,16 +53,21 @@ impl Names {
         let key = sandbox.client().post("/orgs/apikeys", &json!({"keyName": "x"})).expect(200).json();
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let (id, sid) = (sandbox.id().to_owned(), sandbox.session(&json!({})));
-        Self { id, sid, live, ended, shell: text(&shell["sessionId"]), key: text(&key["keyId"]) }
+        let image = sandbox.client().upload("/images?name=own", minimal()).expect(201).json();
+        let (shell, key, image) = (text(&shell["sessionId"]), text(&key["keyId"]), text(&image["id"]));
+        Self { id, sid, live, ended, shell, key, image, image_name: "own" }
     }
 
     /// The same names where nothing has them.
     fn of_nobody(&self) -> Self {
-        Self { id: UNKNOWN_ID.to_owned(), key: "aaaaaaaa".to_owned(), ..self.clone() }
+        let (id, key) = (UNKNOWN_ID.to_owned(), "aaaaaaaa".to_owned());
+        Self { id, key, image: "0".repeat(32), image_name: "nobodys", ..self.clone() }
     }
 
     fn path(&self, route: &Route) -> String {
-        let path = route.path.replace("{id}", &self.id).replace("{sid}", &self.sid);
+        let id = if route.path.starts_with("/images") { &self.image } else { &self.id };
+        let path =
+            route.path.replace("{id}", id).replace("{sid}", &self.sid).replace("{name}", self.image_name);
         let path = path.replace("{pid}", &self.live.to_string()).replace("{keyId}", &self.key);
         path + query(&route.operation)
     }
@@ -85,6 +95,18 @@ impl Names {
         let body = self.body(route).map(|body| body.to_string());
         client.call(&route.method, &self.path(route), body.as_deref())
     }
+}
+
+/// The archive of the smallest image that there is a recipe for.
+fn minimal() -> &'static [u8] {
+    static ARCHIVE: OnceLock<Vec<u8>> = OnceLock::new();
+    ARCHIVE.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (recipe, archive) = (repository().join("rootfs/recipes/minimal"), dir.path().join("image.tar"));
+        let made = Command::new("bash").arg(recipe).arg(&archive).status().expect("bash starts");
+        assert!(made.success(), "{made}");
+        std::fs::read(archive).expect("the archive")
+    })
 }
 
 /// The parameters with which the owner succeeds.
