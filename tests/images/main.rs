@@ -1,9 +1,11 @@
 //! Images: what is imported, what is refused, and what becomes of it.
 
 mod basics;
+mod cost;
 mod hostile;
 mod interrupted;
 mod make;
+mod tools;
 
 use bulkhead_protocol::image::{ImageName, ImageRow, ImportImage};
 use bulkhead_protocol::runtime::{Call, RefusalKind, Reply};
