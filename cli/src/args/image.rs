@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub(crate) enum ImageCommand {
     /// Fetch an image from a registry; one that broke off goes on.
     Pull {
-        /// [registry/]repository[:tag|@digest]
+        /// Where it is: repository:tag or repository@digest, with the registry and a slash before it where it is another
         reference: String,
         /// What it is called here [default: repository:tag]
         #[arg(long)]
@@ -78,7 +78,7 @@ pub(crate) struct Source {
 /// What a fetch is started with.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// [registry/]repository[:tag|@digest]
+    /// Where it is: repository:tag or repository@digest, with the registry and a slash before it where it is another
     pub(crate) reference: String,
     /// An existing directory, which becomes an OCI layout.
     #[arg(long)]

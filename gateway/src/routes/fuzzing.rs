@@ -3,8 +3,8 @@
 use super::program::{self, Manner};
 use super::sandboxes;
 use crate::input::Fields;
+use crate::sandbox::Surroundings;
 use bulkhead_protocol::agent::{Hold, Stdin};
-use std::collections::BTreeMap;
 
 /// The body of a create; whether it is one.
 ///
@@ -29,5 +29,5 @@ pub fn create(bytes: &[u8]) -> bool {
 pub fn exec(bytes: &[u8]) -> bool {
     let request = Fields::of_body(bytes).and_then(program::parse);
     let manner = Manner { hold: Hold::Attached, stdin: Stdin::Null, key: None };
-    request.and_then(|request| program::job(request, &BTreeMap::new(), manner)).is_ok()
+    request.and_then(|request| program::job(request, Surroundings::default(), manner)).is_ok()
 }
