@@ -65,6 +65,11 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/sandboxes/{id}/files/extract"),
     ("post", "/sandboxes/{id}/files/watch"),
     ("get", "/sandboxes/{id}/files/watch/{sid}/stream"),
+    ("get", "/images"),
+    ("post", "/images"),
+    ("get", "/images/{id}"),
+    ("delete", "/images/{id}"),
+    ("get", "/images/name/{name}"),
 ];
 
 #[test]

@@ -33,7 +33,6 @@ fn what_is_not_there_is_404_in_the_envelope() {
         ("POST", format!("/sandboxes/{id}/commands/1/nosuch")),
         ("GET", format!("/sandboxes/{id}/pty/nosuch")),
         ("GET", format!("/sandboxes/{id}/snapshots")),
-        ("GET", "/images".to_owned()),
         ("POST", "/register".to_owned()),
         ("GET", "/nosuch".to_owned()),
         ("GET", format!("/sandboxes/{UNKNOWN_ID}/nosuch")),

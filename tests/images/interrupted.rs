@@ -5,18 +5,27 @@ use crate::make::{Image, Layer, busybox};
 use crate::{create, import, imported, order, try_import};
 use bulkhead_protocol::runtime::{Call, RefusalKind, Reply};
 use bulkhead_tests::host::{self, Process};
-use bulkhead_tests::{RuntimeLink, Server, eventually};
+use bulkhead_tests::{RuntimeLink, Server, eventually, within};
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Moments at which an importer is killed, spread over its life.
 const POINTS: u32 = 20;
+/// Files of an image that is imported at each of them.
+const FILES: u32 = 600;
+/// How long the deletion of all of them may take: it is a process of its own, and in no hurry.
+const DELETION: Duration = Duration::from_secs(60);
 
-/// An image of many files, of which no importer has the layers yet.
+/// An image whose import takes a while.
 fn large(seed: u8) -> Image {
+    image(seed, 2000)
+}
+
+/// An image of so many files, of which no importer has the layers yet.
+fn image(seed: u8, files: u32) -> Image {
     let mut layer = busybox().directory("many");
-    for number in 0..2000 {
+    for number in 0..files {
         layer = layer.file(&format!("many/{number}"), &[seed; 3000]);
     }
     Image::of([layer, Layer::new().file("last", &[seed])])
@@ -31,7 +40,7 @@ fn importers(server: &Server) -> Vec<Process> {
 
 fn assert_clean(server: &Server) {
     let images = server.instance().state.join("images");
-    eventually("nothing is left of an import", || {
+    within(DELETION, "nothing is left of an import", || {
         let left: Vec<_> = ["staging", "trash"]
             .iter()
             .flat_map(|name| fs::read_dir(images.join(name)).expect("a directory").flatten())
@@ -45,14 +54,14 @@ fn assert_clean(server: &Server) {
 fn x14_an_importer_that_is_killed_leaves_nothing_to_use() {
     let server = Server::start();
     let directory = tempfile::tempdir().unwrap();
-    large(0).write_layout(directory.path(), |_| {});
+    image(0, FILES).write_layout(directory.path(), |_| {});
     let begun = Instant::now();
     imported(try_import(&server, "measured", directory.path()));
     // The end of it is a flush of the disk, at whose length everybody else on the machine has a say.
     let step = begun.elapsed() / (2 * POINTS);
     let mut killed = 0;
     for point in 0..POINTS {
-        let image = large(u8::try_from(point).unwrap() + 1);
+        let image = image(u8::try_from(point).unwrap() + 1, FILES);
         let directory = tempfile::tempdir().unwrap();
         image.write_layout(directory.path(), |_| {});
         let mut link = RuntimeLink::to(&server);
@@ -73,7 +82,7 @@ fn x14_an_importer_that_is_killed_leaves_nothing_to_use() {
         imported(try_import(&server, "victim", directory.path()));
         let sandbox = create(&server, "victim");
         let run = sandbox.exec("ls /many | wc -l; cat /many/* /last | wc -c").ok();
-        assert_eq!(run.stdout, "2000\n6000001\n", "point {point}");
+        assert_eq!(run.stdout, format!("{FILES}\n{}\n", 3000 * FILES + 1), "point {point}");
         sandbox.delete();
     }
     assert!(killed > POINTS / 4, "{killed} of {POINTS} were killed on their way");
