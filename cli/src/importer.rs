@@ -9,11 +9,12 @@ mod confine;
 use anyhow::{Context, bail};
 use bulkhead_protocol::image::ImportProgress;
 use bulkhead_rootfs::Places;
+use bulkhead_rootfs::host::{Room, Volume};
 use bulkhead_rootfs::import::{Failure, Given, Job, Layers, Outcome, Progress, assemble, publish, unpack};
 use clap::{Args, ValueEnum};
 use confine::Reach;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 #[derive(Debug, Args)]
@@ -43,7 +44,7 @@ enum Stage {
 
 pub(crate) fn run(order: &Order) -> anyhow::Result<()> {
     let places = Places::open(&order.images)?;
-    let job = Job::new(places.open_job(&order.job)?);
+    let job = Job::new(places.open_job(&order.job)?).leaving(promised(&order.images));
     let done = match order.stage {
         None => {
             crate::process::die_with(Some(order.parent))?;
@@ -56,6 +57,13 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<()> {
         bail!("import {}: {failure}", order.job);
     }
     Ok(())
+}
+
+/// What the volume of disks may still take from the disk that images lie on: a tenant's import must not take it first, or
+/// disks of others fail.
+fn promised(images: &Path) -> u64 {
+    let state_dir = images.parent().unwrap_or(images);
+    Room::of(state_dir).volume.map_or(0, Volume::promised)
 }
 
 /// All of it; whichever stage fails has said why.

@@ -27,6 +27,14 @@ pub struct Volume {
     pub allocated: u64,
 }
 
+impl Volume {
+    /// Bytes that it may still take from the disk that it lies on.
+    #[must_use]
+    pub fn promised(self) -> u64 {
+        self.length.saturating_sub(self.allocated)
+    }
+}
+
 impl Room {
     /// Looks at a state directory, which need not exist.
     #[must_use]
@@ -132,7 +140,7 @@ fn overcommitted(room: Room) -> Finding {
     let (Some(free), Some(volume)) = (room.free, room.volume) else {
         return Finding::fine(what, "no volume yet");
     };
-    let promised = volume.length.saturating_sub(volume.allocated);
+    let promised = volume.promised();
     let found = format!("{} MiB promised, {} MiB free", promised >> 20, free >> 20);
     if promised > free {
         let remedy = "free some: disks of sandboxes fail with I/O errors when the host's is full";

@@ -2,6 +2,7 @@
 
 use super::digest::Digest;
 use super::failure::{Failure, Outcome, Step, Told};
+use super::limits;
 use super::place::{Path, open_below};
 use crate::images::record::Record;
 use nix::errno::Errno;
@@ -32,6 +33,8 @@ const MAX_SMALL: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Job {
     directory: OwnedFd,
+    /// Bytes that others were promised of its disk.
+    promised: u64,
 }
 
 /// The layers of the store.
@@ -44,7 +47,18 @@ impl Job {
     /// Takes an open directory.
     #[must_use]
     pub fn new(directory: OwnedFd) -> Self {
-        Self { directory }
+        Self { directory, promised: 0 }
+    }
+
+    /// The same, which leaves so many bytes of its disk to others.
+    #[must_use]
+    pub fn leaving(self, promised: u64) -> Self {
+        Self { promised, ..self }
+    }
+
+    /// Bytes that it leaves on its disk.
+    pub(crate) fn room_kept(&self) -> u64 {
+        self.promised.saturating_add(limits::ROOM_KEPT)
     }
 
     /// Says why there is no image, for who started this import.

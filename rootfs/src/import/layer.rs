@@ -3,12 +3,12 @@
 use super::attributes::Attributes;
 use super::changes::{Changes, Meaning};
 use super::failure::{Failure, Outcome, Step, quoted, refused};
+use super::job::Job;
 use super::limits;
 use super::members::{Kind, Member, Members, Stream};
 use super::place::{Path, Place};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
 
 const BLOCK: usize = 128 << 10;
 
@@ -172,9 +172,9 @@ impl Directories {
     }
 }
 
-/// Whether the disk of `directory` has the room that an import leaves.
-pub(crate) fn check_room(directory: &impl AsFd) -> Outcome {
-    let room = nix::sys::statvfs::fstatvfs(directory).step("fstatvfs", b"store")?;
+/// Whether the disk of the store has the room that an import leaves.
+pub(crate) fn check_room(job: &Job) -> Outcome {
+    let room = nix::sys::statvfs::fstatvfs(job.directory()).step("fstatvfs", b"store")?;
     let free = room.blocks_available().saturating_mul(room.fragment_size());
-    if free < limits::ROOM_KEPT { Err(Failure::NoRoom) } else { Ok(()) }
+    if free < job.room_kept() { Err(Failure::NoRoom) } else { Ok(()) }
 }

@@ -125,7 +125,7 @@ impl Watch<Layer> for Told<'_> {
         self.entries += 1;
         if layer.bytes() - self.looked_at >= LOOK_EVERY || self.entries.is_multiple_of(ENTRIES_EVERY) {
             self.looked_at = layer.bytes();
-            layer::check_room(&self.job.directory())?;
+            layer::check_room(self.job)?;
         }
         let (number, of, total) = (self.number, self.of, self.total);
         let done = layer.stored_bytes().min(total);
