@@ -17,7 +17,7 @@ pub(crate) use visit::Visit;
 
 use crate::limits;
 use bulkhead_protocol::SandboxId;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// No more sandboxes fit.
@@ -62,10 +62,9 @@ impl Registry {
         self.any(id).filter(|sandbox| sandbox.facts.org == org && sandbox.state() != State::Deleting)
     }
 
-    /// Those that fit, in no order.
-    pub(crate) fn those(&self, fits: impl Fn(&Sandbox) -> bool) -> Vec<Arc<Sandbox>> {
-        let map = self.sandboxes.read().unwrap_or_else(PoisonError::into_inner);
-        map.values().filter(|sandbox| fits(sandbox)).cloned().collect()
+    /// What `look` makes of every sandbox, in no order; nothing is added or removed meanwhile.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(hash_map::Values<'_, SandboxId, Arc<Sandbox>>) -> T) -> T {
+        look(self.sandboxes.read().unwrap_or_else(PoisonError::into_inner).values())
     }
 
     /// Every sandbox, in no order.

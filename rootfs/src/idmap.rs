@@ -1,6 +1,7 @@
 //! Id maps of mounts: on disk everything belongs to one neutral range, in a sandbox to its own.
 
 use crate::error::{Doing, Result};
+use bulkhead_sys::fd;
 use bulkhead_sys::userns::{self, Extent, IdRange};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -14,8 +15,7 @@ pub(crate) struct Maps {
     pub(crate) host: OwnedFd,
 }
 
-/// Ranges whose maps are kept. Every descriptor that this process holds is copied into each launch and closed there
-/// again, 0.1 µs each way: kept for all of a thousand sandboxes they cost more than what they save.
+/// Ranges whose maps are kept: as many as come and go. The last ones are used again first.
 const KEPT: usize = 64;
 
 /// Makes maps, and keeps them for the next sandbox of the same range: a user namespace costs 0.3 ms.
@@ -47,7 +47,12 @@ fn make(neutral: IdRange, range: IdRange) -> Result<Maps> {
     // the mount comes back read-only instead of failing.
     let work = Extent { inside: 0, outside: 0, count: 1 };
     Ok(Maps {
-        neutral: userns::detached(&[from(neutral.base), work]).doing("make the map of layers")?,
-        host: userns::detached(&[from(0)]).doing("make the map of the host's files")?,
+        neutral: parked(&[from(neutral.base), work]).doing("make the map of layers")?,
+        host: parked(&[from(0)]).doing("make the map of the host's files")?,
     })
+}
+
+/// Out of the way of launches, which copy the descriptors that are not parked.
+fn parked(extents: &[Extent]) -> bulkhead_sys::Result<OwnedFd> {
+    userns::detached(extents).and_then(fd::park)
 }

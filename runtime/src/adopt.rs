@@ -1,11 +1,11 @@
 //! What a start finds of sandboxes that an earlier runtime left.
 
 use crate::cgroup::{Group, Groups};
-use crate::error::{Result, chain};
+use crate::error::{Doing, Result, chain};
 use crate::record::{Identity, Phase, Record, Records};
 use crate::sandbox::{Ending, Sandbox};
 use bulkhead_protocol::SandboxId;
-use bulkhead_sys::pidfd;
+use bulkhead_sys::{fd, pidfd};
 use std::os::fd::OwnedFd;
 
 /// What was found.
@@ -53,7 +53,10 @@ fn agent(instance: &str, id: &SandboxId, identity: Identity, group: &Group) -> R
     let Ok(pidfd) = pidfd::open(identity.pid) else { return Ok(None) };
     // Asked after the descriptor was opened: from here on the number cannot pass to another process unnoticed.
     let same = Identity::of(identity.pid) == Some(identity) && is_member(identity.pid, instance, id);
-    Ok((same && group.events()?.read()?.populated).then_some(pidfd))
+    if !(same && group.events()?.read()?.populated) {
+        return Ok(None);
+    }
+    fd::park(pidfd).map(Some).doing("keep an agent's descriptor")
 }
 
 /// Whether a process is in the v2 group of a sandbox. What is above the instance depends on where this process stands.

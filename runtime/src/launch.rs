@@ -26,7 +26,7 @@ use bulkhead_sys::error::Context;
 use bulkhead_sys::op::Op;
 use bulkhead_sys::report::{Failure, Process};
 use bulkhead_sys::seccomp::{Profile, compile};
-use bulkhead_sys::spawn::{Child, Outcome, spawn};
+use bulkhead_sys::spawn::{Child, Outcome, spawn_apart};
 use bulkhead_sys::userns::IdRange;
 use bulkhead_sys::{fd, userns};
 pub(crate) use clock::Clock;
@@ -210,7 +210,7 @@ impl Rooted {
         #[cfg(feature = "weaken")]
         let namespaces = crate::weaken::namespaces(namespaces);
         let unified = group.unified.as_fd();
-        let clone = || spawn(&ops, namespaces, Some(unified)).doing("clone");
+        let clone = || spawn_apart(&ops, namespaces, Some(unified)).doing("clone");
         let child = launcher.home.away(range.base, networks, clone)?;
         drop(ops);
         Ok(Cloned { in_cgroup, range, child, go, steps })

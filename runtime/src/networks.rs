@@ -4,8 +4,11 @@
 //! process.
 
 use crate::error::{Doing, Result};
+use bulkhead_sys::call::mount::attr;
 use bulkhead_sys::error::Context;
-use bulkhead_sys::net;
+use bulkhead_sys::{filesystem, net};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,9 @@ const MOST: usize = 16;
 pub(crate) const QUIET: Duration = Duration::from_millis(3);
 /// How long nothing is tried after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Network namespaces that are set up through one instance of `/proc`. The kernel keeps an entry of each under the same
+/// name and looks at one after the other: behind a thousand of them an open takes half a millisecond.
+const PER_INSTANCE: u32 = 32;
 
 /// The namespaces that are ready.
 #[derive(Debug)]
@@ -23,12 +29,20 @@ pub(crate) struct Networks {
     ready: Vec<OwnedFd>,
     wanted: usize,
     not_before: Option<Instant>,
+    knobs: Option<Knobs>,
+}
+
+/// An instance of `/proc` that stands nowhere, and how many namespaces it is still good for.
+#[derive(Debug)]
+struct Knobs {
+    proc: OwnedFd,
+    left: u32,
 }
 
 impl Networks {
     /// `wanted` of them at most; 0 is none at all.
     pub(crate) fn new(wanted: usize) -> Self {
-        Self { ready: Vec::new(), wanted: wanted.min(MOST), not_before: None }
+        Self { ready: Vec::new(), wanted: wanted.min(MOST), not_before: None, knobs: None }
     }
 
     /// Whether one should be made when there is time.
@@ -40,13 +54,13 @@ impl Networks {
     pub(crate) fn enter(&mut self) -> Result<()> {
         match self.ready.pop() {
             Some(ready) => net::enter(&ready).doing("enter a network namespace"),
-            None => enter_new(),
+            None => self.enter_new(),
         }
     }
 
     /// Makes one and keeps it; this process is in it then, as after [`Self::enter`].
     pub(crate) fn make(&mut self) -> Result<()> {
-        let made = enter_new().and_then(|()| net::current().doing("keep a network namespace"));
+        let made = self.enter_new().and_then(|()| net::current().doing("keep a network namespace"));
         match made {
             Ok(namespace) => self.ready.push(namespace),
             Err(error) => {
@@ -56,14 +70,36 @@ impl Networks {
         }
         Ok(())
     }
+
+    /// A network of its own: loopback, up, and low ports for everybody inside.
+    fn enter_new(&mut self) -> Result<()> {
+        net::enter_new().doing("make a network namespace")?;
+        net::bring_loopback_up().doing("bring loopback up")?;
+        let mut knobs = match self.knobs.take() {
+            Some(knobs) if knobs.left > 0 => knobs,
+            _ => Knobs::make().doing("make a /proc")?,
+        };
+        knobs.write("sys/net/ipv4/ip_unprivileged_port_start", b"0").doing("open low ports")?;
+        self.knobs = Some(knobs);
+        Ok(())
+    }
 }
 
-/// A network of its own: loopback, up, and low ports for everybody inside.
-fn enter_new() -> Result<()> {
-    net::enter_new().doing("make a network namespace")?;
-    net::bring_loopback_up().doing("bring loopback up")?;
-    let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
-    std::fs::write(path, "0").during("write", || path.into()).doing("open low ports")
+impl Knobs {
+    fn make() -> bulkhead_sys::Result<Self> {
+        let closed = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        Ok(Self { proc: filesystem::make(c"proc", &[], closed)?, left: PER_INSTANCE })
+    }
+
+    /// Writes a knob of the namespace that this process is in.
+    fn write(&mut self, name: &str, value: &[u8]) -> bulkhead_sys::Result<()> {
+        let label = || format!("/proc/{name}");
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let knob = openat(&self.proc, name, flags, Mode::empty()).during("openat", label)?;
+        nix::unistd::write(&knob, value).during("write", label)?;
+        self.left -= 1;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

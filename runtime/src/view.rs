@@ -36,6 +36,9 @@ pub(crate) const SHARED_OVER_PROC: [&str; 2] = ["loadavg", "cgroups"];
 pub(crate) const OWN: &str = "sys/sandbox";
 /// Where the shared files stand.
 pub(crate) const SHARED: &str = "sys/host";
+/// The empty directory over what is hidden of `/proc`. One for all: a file system of its own for each would be counted
+/// in every memory group of the host, which a launch then has to make larger.
+pub(crate) const EMPTY: &str = "sys/host/empty";
 /// Length of a period of cpu accounting in microseconds.
 const PERIOD_US: u64 = 100_000;
 /// Links from the places where programs look to the sandbox's own files.
@@ -112,7 +115,7 @@ impl View {
 fn shared(mounts: &Path) -> bulkhead_sys::Result<View> {
     let sys = attached(&mounts.join("sys"))?;
     directories(sys.as_fd(), &["devices", "devices/system", "devices/system/cpu", "fs", "fs/cgroup"])?;
-    directories(sys.as_fd(), &["sandbox", "host"])?;
+    directories(sys.as_fd(), &["sandbox", "host", "host/empty"])?;
     for name in CPU_LISTS {
         link(sys.as_fd(), "/sys/sandbox/cpus", &format!("devices/system/cpu/{name}"))?;
     }

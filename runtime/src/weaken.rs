@@ -31,6 +31,8 @@ compile_error!("the feature `weaken` is for tests: it is built with the dev prof
 const VARIABLE: &str = "BULKHEAD_WEAKEN";
 /// Every capability of Linux 6.18, `CAP_LAST_CAP` is 40.
 const EVERY_CAPABILITY: u64 = (1 << 41) - 1;
+/// What lies over the hidden files and directories of `/proc`.
+const MASKS: [&CStr; 2] = [c"dev/null", c"sys/host/empty"];
 /// The size of a disk without a limit: more than any test writes.
 const ENDLESS_DISK: u64 = 1 << 40;
 
@@ -175,8 +177,7 @@ fn step(op: Op<'_>, process: Process) -> Option<Op<'_>> {
         (Process::Child, Op::SetBoundingSet(_)) if away(S::CapabilityDrop) => None,
         (_, Op::Limit(Resource::RLIMIT_CORE, ..)) if away(S::CoreLimit) => None,
         (_, Op::Limit(resource, ..)) if resource != Resource::RLIMIT_CORE && away(S::ProcessLimits) => None,
-        (_, Op::Bind { from, .. }) if from.as_c_str() == c"dev/null" && away(S::ProcMasks) => None,
-        (_, Op::HideDirectory(_)) if away(S::ProcMasks) => None,
+        (_, Op::Bind { from, .. }) if MASKS.contains(&from.as_c_str()) && away(S::ProcMasks) => None,
         (_, Op::MakeReadOnly(_)) if away(S::ProcSysReadOnly) => None,
         (_, Op::WriteFile { path, .. })
             if path.as_bytes().starts_with(b"proc/sys/user/") && away(S::NamespaceLocks) =>

@@ -59,7 +59,7 @@ pub(super) fn of(limits: &Limits, kind: Kind, huge_pages: &HugePages) -> Vec<Kno
             // On v1 the buffers of sockets are not part of memory: 115 MiB were seen outside of 64.
             knob("memory", "memory.kmem.tcp.limit_in_bytes", memory),
             knob("pids", "pids.max", pids),
-            knob("cpu", "cpu.cfs_period_us", PERIOD_US),
+            // The period is that of every new group; each write here makes the kernel walk all groups of the host.
             knob("cpu", "cpu.cfs_quota_us", quota),
         ]),
     }
@@ -133,7 +133,6 @@ mod tests {
                 memory memory.memsw.limit_in_bytes = 92274688
                 memory memory.kmem.tcp.limit_in_bytes = 92274688
                 pids pids.max = 64
-                cpu cpu.cfs_period_us = 100000
                 cpu cpu.cfs_quota_us = 50000
                 hugetlb hugetlb.2MB.max = 0
             "#]],

@@ -139,7 +139,7 @@ fn init<'a>(inputs: &'a Inputs<'a>) -> Vec<Op<'a>> {
         ops.push(Op::Bind { from: c"dev/null".to_owned(), to: c_string(&format!("proc/{name}")) });
     }
     for name in &masks.directories {
-        ops.push(Op::HideDirectory(c_string(&format!("proc/{name}"))));
+        ops.push(Op::Bind { from: c_string(view::EMPTY), to: c_string(&format!("proc/{name}")) });
     }
     // After the knobs above were written through it.
     ops.push(Op::MakeReadOnly(c"proc/sys".to_owned()));
@@ -179,8 +179,8 @@ fn leave_the_host<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     ]
 }
 
-/// After the descriptors are laid out: until then this process holds a copy of all that the runtime has open, one for
-/// each sandbox, and under a limit that is lower could open nothing more.
+/// After the descriptors are laid out: until then this process holds a copy of what the runtime uses, and under a limit
+/// that is lower could open nothing more.
 fn bound_resources<'a>(inputs: &Inputs<'a>) -> Vec<Op<'a>> {
     let limits = rlimits::of(&inputs.record.limits, inputs.launcher.ceilings);
     limits.iter().map(|limit| Op::Limit(limit.resource, limit.soft, limit.hard)).collect()

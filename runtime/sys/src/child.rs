@@ -3,10 +3,11 @@
 //! Runs in the new process, before exec. It must never allocate, lock, panic or return: the process is a copy
 //! of its parent in which only this thread exists. What fails is reported as (process, index, errno).
 
-use crate::call::exec::{self, Side, exit_now};
+use crate::call::exec::{self, Files, Side, exit_now};
 use crate::call::{mount, process, terminal};
+use crate::fd::FIRST_PARKED;
 use crate::op::{Missing, Op};
-use crate::report::{Failure, Process};
+use crate::report::{BEFORE_OPS, Failure, Process};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use nix::mount::MsFlags;
@@ -32,16 +33,28 @@ pub(crate) fn run(ops: &[Op<'_>], report: BorrowedFd<'_>) -> ! {
     run_line(ops, Line { process: Process::Child, report, ready: None })
 }
 
+/// The same for a child that shares its parent's descriptors: takes copies of those that are not parked, and tells the
+/// parent so.
+pub(crate) fn run_apart(ops: &[Op<'_>], report: BorrowedFd<'_>, apart: BorrowedFd<'_>) -> ! {
+    if let Err(errno) = exec::own_descriptors_below(FIRST_PARKED).and_then(|()| write_all(apart, b"a")) {
+        fail(report, Failure { process: Process::Child, index: BEFORE_OPS, errno });
+    }
+    run(ops, report)
+}
+
 fn run_line(ops: &[Op<'_>], line: Line<'_>) -> ! {
     for (index, op) in ops.iter().enumerate() {
         if let Err(errno) = step(op, line) {
-            let packet = Failure { process: line.process, index, errno }.encode();
-            // Nobody is left to tell if this fails; the exit status still says that setup failed.
-            if unistd::write(line.report, &packet).is_err() {
-                exit_now(SETUP_FAILED);
-            }
-            exit_now(SETUP_FAILED);
+            fail(line.report, Failure { process: line.process, index, errno });
         }
+    }
+    exit_now(SETUP_FAILED)
+}
+
+fn fail(report: BorrowedFd<'_>, failure: Failure) -> ! {
+    // Nobody is left to tell if this fails; the exit status still says that setup failed.
+    if unistd::write(report, &failure.encode()).is_err() {
+        exit_now(SETUP_FAILED);
     }
     exit_now(SETUP_FAILED)
 }
@@ -89,7 +102,6 @@ fn step_of_walls(op: &Op<'_>) -> Result<(), Errno> {
             attach(made.as_fd(), at)
         }
         Op::Bind { from, to } => tolerate_missing(bind(from, to)),
-        Op::HideDirectory(path) => tolerate_missing(hide_directory(path)),
         Op::MakeReadOnly(path) => make_read_only(path),
         Op::PivotRoot => mount::pivot_into_current_directory(),
         Op::SetIds(uid, gid) => process::set_ids(*uid, *gid),
@@ -211,13 +223,6 @@ fn bind(from: &CStr, to: &CStr) -> Result<(), Errno> {
     nix::mount::mount(Some(from), to, None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)
 }
 
-fn hide_directory(path: &CStr) -> Result<(), Errno> {
-    // mount(2) follows links; an image may have put one here.
-    find(path)?;
-    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    nix::mount::mount(Some(c"none"), path, Some(c"tmpfs"), flags, Some(c"size=4k,nr_inodes=2,mode=0555"))
-}
-
 /// By mount(2) and not by open_tree(2): a detached copy counts as a mount namespace, of which the user namespace
 /// may have none any more when this runs.
 fn make_read_only(path: &CStr) -> Result<(), Errno> {
@@ -269,7 +274,7 @@ fn fork_init(ops: &[Op<'_>], line: Line<'_>) -> Result<(), Errno> {
     let (reader, writer) = unistd::pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: clone asks for one thread, which the child of a clone has; the new process runs ops only, which
     // are async-signal-safe.
-    match unsafe { exec::clone(0, None) }? {
+    match unsafe { exec::clone(0, None, Files::Copied) }? {
         Side::Child => {
             // Without its own copy of the reading end, the death of the parent is visible as SIGPIPE.
             if unistd::close(reader.as_raw_fd()).is_err() {

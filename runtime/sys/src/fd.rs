@@ -14,11 +14,29 @@ pub const FIRST_HIGH: i32 = 16;
 /// # Errors
 /// As fcntl(2) with `F_DUPFD_CLOEXEC`.
 pub fn high(fd: &impl AsFd) -> Result<OwnedFd> {
-    let number =
-        fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_HIGH)).during("fcntl", || "F_DUPFD_CLOEXEC".into())?;
+    at_least(FIRST_HIGH, fd)
+}
+
+fn at_least(first: i32, fd: &impl AsFd) -> Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first)).during("fcntl", || "F_DUPFD_CLOEXEC".into())?;
     // SAFETY: from_raw_fd needs an open descriptor that nobody else owns. F_DUPFD_CLOEXEC made this one just now,
     // and its number is known here alone.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// First number that [`park`] gives.
+///
+/// Above what a launch has open at once, below what any process may have open.
+pub const FIRST_PARKED: i32 = 512;
+
+/// The same file at a number of at least [`FIRST_PARKED`], close-on-exec: for what is kept for long and no child needs.
+/// A child of [`crate::spawn::spawn_apart`] gets no copy of it, so a launch costs the same
+/// however many there are.
+///
+/// # Errors
+/// As fcntl(2) with `F_DUPFD_CLOEXEC`.
+pub fn park(fd: OwnedFd) -> Result<OwnedFd> {
+    at_least(FIRST_PARKED, &fd)
 }
 
 /// Takes a descriptor that this process inherited at a fixed number, and makes it close-on-exec.

@@ -73,15 +73,13 @@ pub enum Op<'a> {
         /// Where.
         at: CString,
     },
-    /// Shows the file `from` at `to`. Both lie in file systems that an earlier op made.
+    /// Shows the file or directory `from` at `to`. Both lie in file systems that an earlier op made.
     Bind {
         /// What is shown.
         from: CString,
         /// Where; missing is fine.
         to: CString,
     },
-    /// Covers a directory with an empty, read-only one; missing is fine.
-    HideDirectory(CString),
     /// Makes everything at and below a directory read-only, by a mount over itself.
     MakeReadOnly(CString),
     /// Starts a process that runs these ops; goes on when it says [`Op::Ready`]. After [`Op::Unshare`] of a pid
@@ -171,7 +169,6 @@ impl Op<'_> {
             Op::Attach { at, .. } => format!("attach mount at {}", text(at)),
             Op::Mount { fstype, at, .. } => format!("mount {} at {}", text(fstype), text(at)),
             Op::Bind { to, .. } => format!("bind over {}", text(to)),
-            Op::HideDirectory(path) => format!("hide {}", text(path)),
             Op::MakeReadOnly(path) => format!("make read-only {}", text(path)),
             Op::ForkInit(_) => "fork init".into(),
             Op::Limit(resource, soft, hard) => format!("limit {resource:?} to {soft}, {hard}"),

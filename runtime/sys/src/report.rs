@@ -8,6 +8,9 @@ use std::os::fd::OwnedFd;
 /// Bytes of a packet; far below `PIPE_BUF`, so that two writers do not mix.
 pub(crate) const PACKET: usize = 12;
 
+/// Index of what a child does before its ops.
+pub(crate) const BEFORE_OPS: usize = u32::MAX as usize;
+
 /// Which list of ops a report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
@@ -22,7 +25,7 @@ pub enum Process {
 pub struct Failure {
     /// In which list of ops.
     pub process: Process,
-    /// Which op of that list, from 0.
+    /// Which op of that list, from 0; past its end when the child came to none.
     pub index: usize,
     /// Why.
     pub errno: Errno,

@@ -1,10 +1,13 @@
 //! Clones a child that runs a list of ops, and reads how that went.
 
-use crate::call::exec::{self, Side};
+use crate::call::exec::{self, Files, Side};
 use crate::error::{Context, Result};
+use crate::fd;
 use crate::op::Op;
 use crate::report::{self, Failure};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A child on its way to its program.
@@ -29,9 +32,42 @@ pub fn spawn(ops: &[Op<'_>], namespaces: u64, cgroup: Option<BorrowedFd<'_>>) ->
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
     // SAFETY: clone asks for one thread, or for a child that makes async-signal-safe calls only until it
     // executes a program or exits; `child::run` does nothing else.
-    match unsafe { exec::clone(namespaces, cgroup) }.during("clone3", || format!("{namespaces:#x}"))? {
+    let side = unsafe { exec::clone(namespaces, cgroup, Files::Copied) };
+    match side.during("clone3", || format!("{namespaces:#x}"))? {
         Side::Child => crate::child::run(ops, writer.as_fd()),
         Side::Parent(pid, pidfd) => Ok(Child { pid, pidfd, report: reader }),
+    }
+}
+
+/// The same for a parent that holds many descriptors: the child gets no copy of those that are parked
+/// ([`crate::fd::park`]), and its own pidfd is parked. Waits until the child has its own table, some 50 µs.
+///
+/// # Errors
+/// As [`spawn`], and poll(2).
+pub fn spawn_apart(ops: &[Op<'_>], namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Child> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
+    let (told, apart) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
+    // SAFETY: as in `spawn`; and the child changes no descriptor before it has a table of its own, until when this
+    // process waits with all that the child uses still open.
+    let side = unsafe { exec::clone(namespaces, cgroup, Files::Shared) };
+    match side.during("clone3", || format!("{namespaces:#x}"))? {
+        Side::Child => crate::child::run_apart(ops, writer.as_fd(), apart.as_fd()),
+        Side::Parent(pid, pidfd) => {
+            wait_for_either(told.as_fd(), pidfd.as_fd())?;
+            Ok(Child { pid, pidfd: fd::park(pidfd)?, report: reader })
+        }
+    }
+}
+
+/// Waits for a word of the child, or for its end: this process holds the other end of the pipe too, so that alone would
+/// never tell.
+fn wait_for_either(told: BorrowedFd<'_>, process: BorrowedFd<'_>) -> Result<()> {
+    let mut fds = [told, process].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    loop {
+        match nix::poll::poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            done => return done.map(drop).during("poll", || "a new child".into()),
+        }
     }
 }
 
@@ -72,5 +108,70 @@ impl Child {
     #[must_use]
     pub fn report(&self) -> BorrowedFd<'_> {
         self.report.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::exec::Strings;
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    /// What `ls` says of the numbers of descriptors that a child has.
+    fn numbers_in_child(
+        spawn: impl Fn(&[Op<'_>], u64, Option<BorrowedFd<'_>>) -> Result<Child>,
+        out: (OwnedFd, OwnedFd),
+    ) -> Vec<i32> {
+        let (reader, writer) = out;
+        let argv =
+            Strings::new(["sh", "-c", "ls /proc/$$/fd"].map(|word| word.to_owned()).map(c_string).into());
+        let programs = vec![(c"/bin/sh".to_owned(), argv)];
+        let envp = Strings::new(vec![c"PATH=/usr/bin:/bin".to_owned()]);
+        let ops = [Op::Place(writer.as_fd(), 1), Op::ExecutePath { programs, envp }];
+        let child = spawn(&ops, 0, None).unwrap();
+        drop(ops);
+        drop(writer);
+        let Outcome::Executed { pidfd, .. } = child.wait_for_exec().unwrap() else { panic!("not executed") };
+        let mut text = String::new();
+        std::fs::File::from(reader).read_to_string(&mut text).unwrap();
+        wait_for_either(pidfd.as_fd(), pidfd.as_fd()).unwrap();
+        crate::pidfd::try_wait(pidfd.as_fd()).unwrap();
+        text.split_whitespace().map(|number| number.parse().unwrap()).collect()
+    }
+
+    fn c_string(text: String) -> std::ffi::CString {
+        std::ffi::CString::new(text).unwrap()
+    }
+
+    fn inheritable(fd: &OwnedFd) {
+        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    }
+
+    #[test]
+    fn a_child_apart_has_what_is_not_parked_and_its_parent_keeps_all() {
+        let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let (low, parked) = (null(), fd::park(null()).unwrap());
+        inheritable(&low);
+        inheritable(&parked);
+        let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        let apart = numbers_in_child(spawn_apart, pipe());
+        assert!(apart.contains(&low.as_raw_fd()), "{apart:?}");
+        assert!(!apart.contains(&parked.as_raw_fd()), "{apart:?}");
+        // The control: a child that gets copies has both.
+        let copied = numbers_in_child(spawn, pipe());
+        assert!(copied.contains(&low.as_raw_fd()) && copied.contains(&parked.as_raw_fd()), "{copied:?}");
+        inheritable(&low);
+        inheritable(&parked);
+    }
+
+    #[test]
+    fn a_child_apart_reports_the_step_that_failed() {
+        let ops = [Op::ChangeDirectory(c"/nowhere".to_owned())];
+        let child = spawn_apart(&ops, 0, None).unwrap();
+        let Outcome::Failed { failure, pidfd } = child.wait_for_exec().unwrap() else { panic!("executed") };
+        assert_eq!((failure.index, failure.errno), (0, Errno::ENOENT));
+        wait_for_either(pidfd.as_fd(), pidfd.as_fd()).unwrap();
+        assert!(crate::pidfd::try_wait(pidfd.as_fd()).unwrap().is_some());
     }
 }

@@ -1,13 +1,14 @@
 //! User namespaces without a process in them: the maps for id-mapped mounts (mount_setattr(2)).
 
-use crate::call::exec::{self, Side, exit_now, namespace};
+use crate::call::exec::{self, Files, Side, exit_now, namespace};
+use crate::call::process::set_parent_death_signal;
 use crate::error::{Context, Error, Result};
 use crate::pidfd;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fmt::Write as _;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// How long a child that has nothing left to do may take to end, in milliseconds: on a host that is busy enough, a
 /// process waits seconds for its turn.
@@ -55,26 +56,26 @@ pub fn write_maps(pid: i32, extents: &[Extent]) -> Result<()> {
 /// # Errors
 /// As clone3(2), and writing the maps.
 pub fn detached(extents: &[Extent]) -> Result<OwnedFd> {
-    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
-    // SAFETY: clone asks for one thread, or for a child that makes async-signal-safe calls only until it
-    // exits; this one closes, reads and exits.
-    let side = unsafe { exec::clone(namespace::USER, None) }.during("clone3", || "CLONE_NEWUSER".into())?;
-    let Side::Parent(pid, process) = side else { wait_for_end_of(reader, writer) };
+    let parent = nix::unistd::getpid();
+    // SAFETY: clone asks for one thread, or for a child that makes async-signal-safe calls only until it exits, and
+    // for one that leaves shared descriptors alone; this one waits and exits.
+    let side = unsafe { exec::clone(namespace::USER, None, Files::Shared) }
+        .during("clone3", || "CLONE_NEWUSER".into())?;
+    let Side::Parent(pid, process) = side else { wait_to_be_killed(parent) };
     let opened = write_maps(pid, extents).and_then(|()| open_namespace(pid));
-    drop(writer);
+    pidfd::signal(process.as_fd(), libc::SIGKILL)?;
     reap(&process)?;
     opened
 }
 
-/// The child of [`detached`]: lives until its parent closes the pipe, or dies.
-fn wait_for_end_of(reader: OwnedFd, writer: OwnedFd) -> ! {
-    // Closed by number: dropping is fine too, but the other end must be gone before the read.
-    if nix::unistd::close(writer.as_raw_fd()).is_err() {
-        exit_now(1);
+/// The child of [`detached`]: lives until its parent kills it, or dies.
+fn wait_to_be_killed(parent: nix::unistd::Pid) -> ! {
+    let armed = set_parent_death_signal(libc::SIGKILL.unsigned_abs());
+    // The parent may have died before.
+    while armed.is_ok() && nix::unistd::getppid() == parent {
+        nix::unistd::pause();
     }
-    let mut byte = [0];
-    let status = i32::from(nix::unistd::read(reader.as_fd(), &mut byte).is_err());
-    exit_now(status)
+    exit_now(1)
 }
 
 fn open_namespace(pid: i32) -> Result<OwnedFd> {

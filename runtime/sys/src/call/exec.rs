@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+const CLONE_FILES: u64 = 0x400;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -36,17 +37,30 @@ pub enum Side {
     Child,
 }
 
+/// What a clone has of its parent's table of descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// A copy, which costs time for each descriptor, now and when it is closed.
+    Copied,
+    /// The table itself, until the child calls [`own_descriptors_below`], executes a program or ends.
+    Shared,
+}
+
 /// Clones the calling process like fork(2), into new namespaces and, where given, straight into a v2 cgroup.
 ///
 /// # Safety
 /// The caller has one thread, or the child does nothing but async-signal-safe calls until it executes another
-/// program or exits: a lock that another thread held stays locked in the child for ever.
+/// program or exits: a lock that another thread held stays locked in the child for ever. A child that shares
+/// [`Files`] closes and replaces no descriptor as long as it does, and its parent none that the child uses.
 ///
 /// # Errors
 /// As clone3(2).
-pub unsafe fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
+pub unsafe fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>, files: Files) -> Result<Side, Errno> {
     let mut pidfd: i32 = -1;
     let mut flags = namespaces | CLONE_PIDFD;
+    if files == Files::Shared {
+        flags |= CLONE_FILES;
+    }
     let mut target = 0;
     if let Some(group) = cgroup {
         flags |= CLONE_INTO_CGROUP;
@@ -68,7 +82,7 @@ pub unsafe fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<S
     let size = std::mem::size_of::<libc::clone_args>();
     // SAFETY: clone3 reads `size` bytes at `arguments`, a whole clone_args on our stack, and writes an int at
     // `pidfd`, which outlives the call. Without CLONE_VM and with stack 0 the child goes on on its own copy of
-    // this stack, as after fork(2); the condition on threads is passed on to our caller.
+    // this stack, as after fork(2); the conditions on threads and on descriptors are passed on to our caller.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })?;
     if pid == 0 {
         return Ok(Side::Child);
@@ -127,6 +141,22 @@ pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit takes a number, touches no memory and does not return. That our destructors do not run is its
     // purpose: in a child after clone they belong to the parent.
     unsafe { libc::_exit(status) }
+}
+
+/// Gives the calling process a table of descriptors of its own, with copies of those below `first` alone.
+///
+/// For a child of [`Files::Shared`]: in a process that shares its table with nobody this closes them.
+///
+/// # Errors
+/// As close_range(2).
+pub(crate) fn own_descriptors_below(first: i32) -> Result<(), Errno> {
+    // SAFETY: close_range takes numbers. With CLOSE_RANGE_UNSHARE the table of a process that shares one is left as
+    // it is, so no owner there is betrayed; the caller is a child before exec, whose ops hold no descriptor from
+    // `first` on.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)
+    })
+    .map(drop)
 }
 
 /// Marks every descriptor from `first` on close-on-exec.
