@@ -145,8 +145,8 @@ fn covers(masks: &Masks, table: Option<&Table<'_>>) -> Vec<Item> {
         }));
     }
     for name in &masks.directories {
-        items.push(item(name, "an empty directory, ro", &|_, mount| {
-            mount.kind == "tmpfs" && mount.root == "/" && mount.has("ro")
+        items.push(item(name, "an empty directory, ro", &|table, mount| {
+            same(table, "/sys", mount, "/host/empty") && mount.has("ro")
         }));
     }
     for name in view::OWN_OVER_PROC {

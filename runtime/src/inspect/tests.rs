@@ -60,7 +60,7 @@ const MOUNTS: &str = "80 94 0:46 / / rw,nosuid,nodev,relatime - overlay none rw\
     97 130 0:42 /host/loadavg /proc/loadavg ro,nosuid,nodev,noexec,relatime - tmpfs none rw\n\
     98 130 0:42 /host/cgroups /proc/cgroups ro,nosuid,nodev,noexec,relatime - tmpfs none rw\n\
     113 130 0:6 /null /proc/keys ro,nosuid,noexec,relatime - devtmpfs devtmpfs rw\n\
-    122 130 0:58 / /proc/acpi ro,nosuid,nodev,noexec,relatime - tmpfs none ro,size=4k\n\
+    122 130 0:42 /host/empty /proc/acpi ro,nosuid,nodev,noexec,relatime - tmpfs none rw\n\
     136 130 0:57 /sys /proc/sys ro,nosuid,nodev,noexec,relatime - proc none rw\n";
 const GROUP: &str = "/bulkhead-00000001/abababababababababababababababab";
 
@@ -178,6 +178,7 @@ fn each_single_gap_is_named() {
         ("mountinfo", "0:6 /null /proc/keys", "0:9 /null /proc/keys", "/proc/keys"),
         ("mountinfo", "113 130 0:6", "113 99 0:6", "/proc/keys"),
         ("mountinfo", "/proc/acpi ro", "/proc/acpi rw", "/proc/acpi"),
+        ("mountinfo", "/host/empty /proc/acpi", "/host /proc/acpi", "/proc/acpi"),
         ("mountinfo", "/proc/sys ro", "/proc/sys rw", "/proc/sys"),
         ("mountinfo", "/proc/meminfo rw", "/proc/memory rw", "/proc/meminfo"),
         ("mountinfo", "/dev ro,", "/dev rw,", "/dev"),
