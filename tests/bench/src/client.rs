@@ -35,8 +35,16 @@ impl Client {
 
     /// Creates one with so many MiB of memory, which bounds what it may have of files in memory too.
     pub(crate) fn create_with(&mut self, cpus: usize, memory_mib: u64) -> Result<String> {
-        let body = json!({ "name": "bench", "image": "code", "cpu": cpus, "mem": memory_mib });
-        let answer = self.call("POST", "/api/sandboxes", Some(&body), 201)?;
+        self.post(&json!({ "name": "bench", "image": "code", "cpu": cpus, "mem": memory_mib }))
+    }
+
+    /// Creates one of an image.
+    pub(crate) fn create_of(&mut self, image: &str, cpus: usize) -> Result<String> {
+        self.post(&json!({ "name": "bench", "image": image, "cpu": cpus, "mem": MEMORY_MIB }))
+    }
+
+    fn post(&mut self, body: &Value) -> Result<String> {
+        let answer = self.call("POST", "/api/sandboxes", Some(body), 201)?;
         let id = answer.pointer("/data/id").and_then(Value::as_str);
         Ok(id.with_context(|| format!("no id in {answer}"))?.to_owned())
     }

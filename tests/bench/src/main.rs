@@ -10,7 +10,9 @@ mod checks;
 mod client;
 mod density;
 mod host;
+mod images;
 mod latency;
+mod layout;
 mod memory;
 mod peers;
 mod plain;
@@ -20,6 +22,7 @@ mod shells;
 mod socket;
 mod stats;
 mod stream;
+mod table;
 mod throughput;
 mod transfer;
 mod trees;
@@ -27,10 +30,11 @@ mod trees;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The benchmarks, in the order in which they run when none is named.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "create",
     "exec",
     "wake",
@@ -42,13 +46,19 @@ const NAMES: [&str; 11] = [
     "download",
     "upload",
     "trees",
+    "images",
 ];
+/// Sandboxes that are made ahead where [`ALL`] measures with a pool, and sandboxes at once where it measures many.
+const POOL: usize = 16;
+const MANY: usize = 1000;
+/// Runs every benchmark as the promised figures want it, and ends with a table.
+const ALL: &str = "all";
 
 /// Measures the product beside its peers in the same run.
 #[derive(Debug, Parser)]
 struct Options {
     /// Benchmarks: create, exec, wake, throughput, density, burst, stream, pty, download, upload,
-    /// trees; all without a name.
+    /// trees, images; each once without a name; `all` for the table of the promised figures.
     names: Vec<String>,
     /// Rounds of a latency benchmark; each round measures every side once.
     #[arg(long, default_value_t = 100)]
@@ -85,7 +95,7 @@ fn main() -> Result<()> {
         [] => NAMES.to_vec(),
         some => some.iter().map(String::as_str).collect(),
     };
-    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name)) {
+    if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name) && names != [ALL]) {
         bail!("no such benchmark: {unknown} (there are: {})", NAMES.join(", "));
     }
     if options.rounds == 0 || options.seconds == 0 || options.sandboxes == 0 {
@@ -94,19 +104,43 @@ fn main() -> Result<()> {
     if options.mib == 0 || options.streams == 0 {
         bail!("mib and streams are at least 1");
     }
+    if names == [ALL] {
+        return all(options);
+    }
     for name in names {
-        eprintln!("bench: {name}");
-        let figures = run(name, &options).with_context(|| format!("benchmark {name}"))?;
-        println!("{}", report(name, figures)?);
+        println!("{}", reported(name, name, &options)?);
     }
     Ok(())
 }
 
-fn run(name: &str, options: &Options) -> Result<Value> {
+/// Every benchmark, creates with and without a pool, and the table.
+fn all(options: Options) -> Result<()> {
+    let options = Options { pool: 0, sandboxes: MANY, ..options };
+    let mut reports = BTreeMap::new();
+    for name in NAMES {
+        let report = reported(name, name, &options)?;
+        println!("{report}");
+        reports.insert(name, report);
+    }
+    let name = "create_pool";
+    let report = reported("create", name, &Options { pool: POOL, ..options })?;
+    println!("{report}");
+    reports.insert(name, report);
+    println!("\n{}", table::of(&reports));
+    Ok(())
+}
+
+fn reported(benchmark: &str, name: &str, options: &Options) -> Result<Value> {
+    eprintln!("bench: {name}");
+    let figures = run(benchmark, name, options).with_context(|| format!("benchmark {name}"))?;
+    report(benchmark, figures)
+}
+
+fn run(name: &str, directory: &str, options: &Options) -> Result<Value> {
     let instance = product::Instance::start(product::Places {
         program: &options.program,
-        directory: &options.work.join(name),
-        run: &options.runs.join(name),
+        directory: &options.work.join(directory),
+        run: &options.runs.join(directory),
         pool: options.pool,
     })?;
     let figures = match name {
@@ -120,6 +154,7 @@ fn run(name: &str, options: &Options) -> Result<Value> {
         "download" => transfer::download(&instance, options.mib, options.streams),
         "upload" => transfer::upload(&instance, options.mib, options.streams),
         "trees" => trees::run(&instance, options.streams),
+        "images" => images::run(&instance, options.rounds),
         _ => density::run(&instance, options.sandboxes),
     };
     let stopped = instance.stop();

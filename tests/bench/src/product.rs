@@ -91,6 +91,16 @@ impl Instance {
         self.serve.id()
     }
 
+    /// The program that runs.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Its state directory.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     /// The instance's own directory; more may be put there.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
