@@ -1,7 +1,8 @@
 //! `bulkhead fetch` alone, as the command line starts it.
 
-use crate::{Registry, files, run};
+use crate::files;
 use bulkhead_tests::programs::program;
+use bulkhead_tests::registry::{Registry, run};
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
@@ -17,7 +18,7 @@ fn fetch(reference: &str, dir: &Path) -> Output {
 #[test]
 fn an_image_of_a_registry_becomes_a_layout_that_other_tools_read() {
     let registry = Registry::start();
-    let reference = registry.push(20 << 20);
+    let reference = registry.push("team/app:1", 20 << 20);
     // What lies above is closed to who fetches.
     let above = tempfile::tempdir().expect("a directory");
     let dir = above.path().join("layout");
@@ -54,7 +55,7 @@ fn an_image_of_a_registry_becomes_a_layout_that_other_tools_read() {
 #[test]
 fn who_fetches_writes_nowhere_else() {
     let registry = Registry::start();
-    let reference = registry.push(1);
+    let reference = registry.push("team/app:1", 1);
     let dir = tempfile::tempdir().expect("a directory");
     // The directory is root's, so that the user has no right in it, whatever Landlock says.
     let output = fetch(&reference, dir.path());

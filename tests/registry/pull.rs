@@ -1,7 +1,7 @@
 //! From a registry, a file or a recipe to a sandbox, by the operator's commands.
 
-use crate::Registry;
 use bulkhead_tests::Server;
+use bulkhead_tests::registry::Registry;
 use serde_json::{Value, json};
 
 fn operator(server: &Server, args: &[&str]) -> String {
@@ -13,7 +13,7 @@ fn operator(server: &Server, args: &[&str]) -> String {
 #[test]
 fn what_was_pulled_runs_and_is_removed() {
     let (registry, server) = (Registry::start(), Server::start());
-    let reference = registry.push(3 << 20);
+    let reference = registry.push("team/app:1", 3 << 20);
     let pulled = operator(&server, &["image", "pull", &reference]);
     assert!(pulled.starts_with("team/app:1\thost\tsha256:"), "{pulled}");
     let left: Vec<_> = std::fs::read_dir(server.instance().state.join("fetch")).expect("fetch").collect();

@@ -22,6 +22,7 @@ pub mod probe;
 pub mod programs;
 pub mod python;
 pub mod raw;
+pub mod registry;
 pub mod residue;
 pub mod runtime;
 pub mod sandbox;
