@@ -1,5 +1,6 @@
 //! What lives long: sandboxes that sleep, wake, freeze, end by themselves and are made ahead, through the real product.
 
+mod backup;
 mod crowd;
 mod freeze;
 mod pool;
