@@ -1,12 +1,15 @@
 //! The configuration of a server: flags, the file whose keys are their names, and defaults. Flags win over the file.
 
 mod file;
+mod reload;
 mod show;
 
+pub(crate) use reload::{Half, needs_restart};
 pub(crate) use show::show;
 
 use crate::process::Refusal;
 use anyhow::Context;
+use bulkhead_gateway::Quota;
 use bulkhead_runtime::Overcommit;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,8 @@ pub(crate) const STATE_DIR: &str = "/var/lib/bulkhead";
 /// Where the instance of a state directory runs when nothing else is said.
 pub(crate) const RUN_DIR: &str = "/run/bulkhead";
 const AGENT: &str = "bulkhead-agent";
+/// What is logged when nothing else is said.
+pub(crate) const LOG: &str = "info";
 const GATEWAY_USER: &str = "bulkhead";
 const GATEWAY_UID: u32 = 64_901;
 /// As many as a burst of creates may need; each costs what a sandbox costs.
@@ -43,6 +48,16 @@ pub(crate) enum Register {
     On,
     /// There is no such route.
     Off,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object for each.
+    Json,
 }
 
 /// Flags of a server; each may stand in the configuration file instead.
@@ -83,10 +98,50 @@ pub(crate) struct Flags {
     /// User that the gateway runs as [default: bulkhead where it exists, else uid 64901]
     #[arg(long)]
     pub(crate) gateway_user: Option<String>,
+    /// File with the certificate of the API and those between it and its root (PEM); with it the API speaks TLS [default: none]
+    #[arg(long)]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// File with its private key (PEM), which nobody else may be able to read [default: none]
+    #[arg(long)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug or trace, or directives of tracing's EnvFilter; the variable BULKHEAD_LOG wins [default: info]
+    #[arg(long)]
+    pub(crate) log: Option<String>,
+    /// How it is logged, text or json [default: text]
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Sandboxes of an organisation with no quota of its own [default: 1000]
+    #[arg(long)]
+    pub(crate) quota_sandboxes: Option<u64>,
+    /// Processors of its sandboxes that are awake [default: 8000]
+    #[arg(long)]
+    pub(crate) quota_cpus: Option<u64>,
+    /// MiB of memory of its sandboxes that are awake [default: 4194304]
+    #[arg(long)]
+    pub(crate) quota_memory_mib: Option<u64>,
+    /// Executions that its connections hold [default: 1024]
+    #[arg(long)]
+    pub(crate) quota_executions: Option<u64>,
+    /// Its streams of events, WebSockets and waits [default: 1024]
+    #[arg(long)]
+    pub(crate) quota_streams: Option<u64>,
+    /// Bytes sent to it per second [default: 1073741824]
+    #[arg(long)]
+    pub(crate) quota_bytes_per_second: Option<u64>,
+    /// Its requests per second [default: 2000]
+    #[arg(long)]
+    pub(crate) quota_requests_per_second: Option<u64>,
     /// Pid of the supervisor: the half ends when that is gone.
     #[arg(long, hide = true)]
     #[serde(skip)]
     pub(crate) supervisor: Option<i32>,
+}
+
+/// Where certificate and key lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Flags with every default filled in.
@@ -102,6 +157,10 @@ pub(crate) struct Settings {
     pub(crate) memory_overcommit: Option<Overcommit>,
     pub(crate) register: Register,
     pub(crate) gateway_uid: u32,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) quota: Quota,
     pub(crate) supervisor: Option<i32>,
 }
 
@@ -129,7 +188,8 @@ impl Faults {
 
 /// `bulkhead config check`.
 pub(crate) fn check(flags: &Flags) -> anyhow::Result<()> {
-    flags.settings().map(drop).context(Refusal)
+    let settings = flags.settings().context(Refusal)?;
+    crate::operator::check(&settings).context(Refusal)
 }
 
 /// Who a gateway runs as when nothing else is said.
@@ -143,31 +203,85 @@ impl Flags {
     /// # Errors
     /// [`Faults`]: everything that is wrong, at once.
     pub(crate) fn settings(&self) -> Result<Settings, Faults> {
-        let (all, mut faults) = self.with_file();
-        let settings = Settings {
-            listen: all.listen.unwrap_or(LISTEN),
-            state_dir: faults.note(absolute("state-dir", all.state_dir, STATE_DIR), STATE_DIR.into()),
-            run_dir: faults.note(absolute("run-dir", all.run_dir, RUN_DIR), RUN_DIR.into()),
-            agent: faults.note(agent(all.agent), AGENT.into()),
-            pool: faults.note(pool(all.pool.unwrap_or(0)), 0),
-            metrics_listen: all.metrics_listen,
-            on_stop: all.on_stop.unwrap_or(OnStop::Keep),
-            memory_overcommit: faults.note(overcommit(all.memory_overcommit), None),
-            register: all.register.unwrap_or(Register::Off),
-            gateway_uid: faults.note(gateway_uid(all.gateway_user.as_deref()), GATEWAY_UID),
-            supervisor: self.supervisor,
+        let (file, faults) = self.file();
+        self.over(file).checked(faults)
+    }
+
+    /// What is said, here or in the file.
+    fn given(&self) -> Self {
+        self.over(self.file().0)
+    }
+
+    fn file(&self) -> (Self, Faults) {
+        self.config.as_deref().map(file::read).unwrap_or_default()
+    }
+
+    /// The same with the text of the configuration file, which somebody else has read.
+    ///
+    /// # Errors
+    /// [`Faults`].
+    pub(crate) fn settings_with(&self, text: Option<&str>) -> Result<Settings, Faults> {
+        let name = self.config.as_deref().unwrap_or(Path::new("configuration")).display().to_string();
+        let (file, faults) = text.map(|text| file::parse(&name, text)).unwrap_or_default();
+        self.over(file).checked(faults)
+    }
+
+    fn checked(self, mut faults: Faults) -> Result<Settings, Faults> {
+        let pair = match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => Err(anyhow::anyhow!("tls-key: missing, though there is a tls-certificate")),
+            (None, Some(_)) => Err(anyhow::anyhow!("tls-certificate: missing, though there is a tls-key")),
+            (Some(_), Some(_)) | (None, None) => Ok(()),
         };
+        let settings = self.values(&mut faults);
+        faults.note(pair, ());
         if faults.0.is_empty() { Ok(settings) } else { Err(faults) }
     }
 
-    /// What these flags leave out, from the file.
-    fn with_file(&self) -> (Self, Faults) {
-        let (file, faults) = match &self.config {
-            Some(path) => file::read(path),
-            None => (Self::default(), Faults::default()),
-        };
+    /// Each setting by itself.
+    fn values(self, faults: &mut Faults) -> Settings {
+        let quota = self.quota();
+        let key = self.tls_key;
+        let tls = self.tls_certificate.zip(key).map(|(certificate, key)| TlsFiles {
+            certificate: faults.note(absolute("tls-certificate", Some(certificate), ""), PathBuf::new()),
+            key: faults.note(absolute("tls-key", Some(key), ""), PathBuf::new()),
+        });
+        Settings {
+            listen: self.listen.unwrap_or(LISTEN),
+            state_dir: faults.note(absolute("state-dir", self.state_dir, STATE_DIR), STATE_DIR.into()),
+            run_dir: faults.note(absolute("run-dir", self.run_dir, RUN_DIR), RUN_DIR.into()),
+            agent: faults.note(agent(self.agent), AGENT.into()),
+            pool: faults.note(pool(self.pool.unwrap_or(0)), 0),
+            metrics_listen: self.metrics_listen,
+            on_stop: self.on_stop.unwrap_or(OnStop::Keep),
+            memory_overcommit: faults.note(overcommit(self.memory_overcommit), None),
+            register: self.register.unwrap_or(Register::Off),
+            gateway_uid: faults.note(gateway_uid(self.gateway_user.as_deref()), GATEWAY_UID),
+            tls,
+            log: faults.note(log(self.log), LOG.to_owned()),
+            log_format: self.log_format.unwrap_or(LogFormat::Text),
+            quota,
+            supervisor: self.supervisor,
+        }
+    }
+
+    /// What an organisation may have that has no quota of its own.
+    fn quota(&self) -> Quota {
+        let usual = Quota::USUAL;
+        Quota {
+            sandboxes: self.quota_sandboxes.or(usual.sandboxes),
+            cpu_millis: self.quota_cpus.map(|cpus| cpus.saturating_mul(1000)).or(usual.cpu_millis),
+            memory_mib: self.quota_memory_mib.or(usual.memory_mib),
+            executions: self.quota_executions.or(usual.executions),
+            streams: self.quota_streams.or(usual.streams),
+            bytes_per_second: self.quota_bytes_per_second.or(usual.bytes_per_second),
+            requests_per_second: self.quota_requests_per_second.or(usual.requests_per_second),
+        }
+    }
+
+    /// These flags, and what they leave out from the file.
+    fn over(&self, file: Self) -> Self {
         let flags = self.clone();
-        let all = Self {
+        Self {
             listen: flags.listen.or(file.listen),
             state_dir: flags.state_dir.or(file.state_dir),
             run_dir: flags.run_dir.or(file.run_dir),
@@ -179,10 +293,27 @@ impl Flags {
             memory_overcommit: flags.memory_overcommit.or(file.memory_overcommit),
             register: flags.register.or(file.register),
             gateway_user: flags.gateway_user.or(file.gateway_user),
+            tls_certificate: flags.tls_certificate.or(file.tls_certificate),
+            tls_key: flags.tls_key.or(file.tls_key),
+            log: flags.log.or(file.log),
+            log_format: flags.log_format.or(file.log_format),
+            quota_sandboxes: flags.quota_sandboxes.or(file.quota_sandboxes),
+            quota_cpus: flags.quota_cpus.or(file.quota_cpus),
+            quota_memory_mib: flags.quota_memory_mib.or(file.quota_memory_mib),
+            quota_executions: flags.quota_executions.or(file.quota_executions),
+            quota_streams: flags.quota_streams.or(file.quota_streams),
+            quota_bytes_per_second: flags.quota_bytes_per_second.or(file.quota_bytes_per_second),
+            quota_requests_per_second: flags.quota_requests_per_second.or(file.quota_requests_per_second),
             supervisor: flags.supervisor,
-        };
-        (all, faults)
+        }
     }
+}
+
+/// What is logged, as a filter understands it.
+fn log(directives: Option<String>) -> anyhow::Result<String> {
+    let directives = directives.unwrap_or_else(|| LOG.to_owned());
+    tracing_subscriber::EnvFilter::try_new(&directives).context("log: no directives for a log")?;
+    Ok(directives)
 }
 
 fn absolute(name: &str, path: Option<PathBuf>, default: &str) -> anyhow::Result<PathBuf> {
@@ -236,6 +367,26 @@ mod tests {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1001.0] {
             assert!(percent(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        let flags = Flags { tls_certificate: Some("/c".into()), ..Flags::default() };
+        let told = flags.settings().unwrap_err().to_string();
+        assert_eq!(told, "tls-key: missing, though there is a tls-certificate");
+        let both = Flags { tls_key: Some("/k".into()), ..flags };
+        let files = TlsFiles { certificate: "/c".into(), key: "/k".into() };
+        assert_eq!(both.settings().unwrap().tls, Some(files));
+        let one_in_the_file = Flags { tls_certificate: None, ..both };
+        assert!(one_in_the_file.settings().is_err());
+        assert!(one_in_the_file.settings_with(Some("tls-certificate = '/c'")).unwrap().tls.is_some());
+    }
+
+    #[test]
+    fn a_quota_is_said_in_parts() {
+        let flags = Flags { quota_cpus: Some(2), quota_streams: Some(7), ..Flags::default() };
+        let quota = flags.settings().unwrap().quota;
+        assert_eq!(quota, Quota { cpu_millis: Some(2000), streams: Some(7), ..Quota::USUAL });
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `bulkhead gateway`: gives up every privilege, then serves the API.
 
-use crate::config::{Flags, Register};
+use crate::config::Flags;
+use crate::operator::{self, OfGateway};
 use crate::process::{self, Refusal};
 use anyhow::Context;
-use bulkhead_gateway::{Endpoint, Registration};
+use bulkhead_gateway::{Endpoint, Error};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -26,15 +27,19 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let config = bulkhead_gateway::Config {
         listen,
         metrics_listen,
-        state_dir: settings.state_dir,
-        run_dir: settings.run_dir,
-        pool: settings.pool,
-        registration: match settings.register {
-            Register::On => Registration::On,
-            Register::Off => Registration::Off,
-        },
+        state_dir: settings.state_dir.clone(),
+        run_dir: settings.run_dir.clone(),
+        changeable: operator::of_gateway(&settings).context(Refusal)?,
+        operator: Box::new(OfGateway::new(flags.clone(), settings)),
     };
-    bulkhead_gateway::run(config).context("gateway")
+    bulkhead_gateway::run(config).map_err(refused)
+}
+
+/// No restart mends a certificate.
+fn refused(error: Error) -> anyhow::Error {
+    let hopeless = matches!(error, Error::Tls(_));
+    let error = anyhow::Error::new(error).context("gateway");
+    if hopeless { error.context(Refusal) } else { error }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<Endpoint> {

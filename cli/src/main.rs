@@ -9,6 +9,7 @@ mod fetch;
 mod gateway;
 mod image;
 mod importer;
+mod operator;
 mod process;
 mod purge;
 mod reaper;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    process::log_to_stderr();
+    log(&cli.command);
     let done = process::unblock_signals().and_then(|()| run(cli.command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -29,6 +30,18 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             process::exit_code(&error)
         }
+    }
+}
+
+/// A server logs as its configuration says; one that cannot be read is told about by who uses it.
+fn log(command: &Command) {
+    let settings = match command {
+        Command::Serve(flags) | Command::Runtime(flags) | Command::Gateway(flags) => flags.settings().ok(),
+        _ => None,
+    };
+    match settings {
+        Some(settings) => process::log_to_stderr(&settings.log, settings.log_format),
+        None => process::log_to_stderr(config::LOG, config::LogFormat::Text),
     }
 }
 

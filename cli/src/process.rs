@@ -1,5 +1,6 @@
 //! What every half does to its own process.
 
+use crate::config::LogFormat;
 use anyhow::Context;
 use caps::CapSet;
 use nix::sched::CloneFlags;
@@ -9,7 +10,10 @@ use nix::unistd::{Gid, Uid};
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use std::sync::OnceLock;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// Exit status for "it will not work until somebody changes something" (EX_CONFIG of sysexits(3)): the supervisor
 /// does not start such a half again.
@@ -53,12 +57,32 @@ pub(crate) fn unblock_signals() -> anyhow::Result<()> {
     nix::sys::signal::SigSet::all().thread_unblock().context("unblock signals")
 }
 
-/// Logs to standard error; `BULKHEAD_LOG` sets what (default `info`).
-pub(crate) fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("BULKHEAD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_target(false).with_ansi(colours).init();
+/// The filter of the log, to be changed while the process runs.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+/// The variable that says what is logged, whatever a configuration says.
+const LOG_ENV: &str = "BULKHEAD_LOG";
+
+/// Logs to standard error what `directives` say, or the environment.
+pub(crate) fn log_to_stderr(directives: &str, format: LogFormat) {
+    let (filter, handle) = reload::Layer::new(filter(directives).unwrap_or_else(|_| EnvFilter::new("info")));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    // Nobody else sets it: this is called once.
+    drop(FILTER.set(handle));
+}
+
+/// Changes what is logged.
+pub(crate) fn set_log(directives: &str) -> anyhow::Result<()> {
+    let Some(handle) = FILTER.get() else { return Ok(()) };
+    handle.reload(filter(directives)?).context("change the log")
+}
+
+fn filter(directives: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_from_env(LOG_ENV).or_else(|_| EnvFilter::try_new(directives)).context("log")
 }
 
 /// As many open files as the system lets this process have.

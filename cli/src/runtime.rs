@@ -2,8 +2,9 @@
 
 mod roots;
 
-use crate::config::{Flags, OnStop, Settings};
+use crate::config::{Flags, Settings};
 use crate::doctor;
+use crate::operator::{self, OfRuntime};
 use crate::process::{self, Refusal};
 use anyhow::{Context, anyhow};
 use bulkhead_rootfs::disk::Disks;
@@ -43,12 +44,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("find this program")?;
     let config = server::Config {
         agent,
-        on_stop: match settings.on_stop {
-            OnStop::Keep => server::OnStop::Keep,
-            OnStop::Destroy => server::OnStop::Destroy,
-        },
-        pool: settings.pool,
-        overcommit: settings.memory_overcommit,
+        changeable: operator::of_runtime(&settings),
+        operator: Box::new(OfRuntime::new(flags.clone(), settings.clone())),
         disks: volume.clone(),
         reaper: server::HelperCommand {
             program: program.clone(),

@@ -23,7 +23,7 @@ const DESTROY_PATIENCE: Duration = Duration::from_secs(40);
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
-    let settings = flags.settings().context(Refusal)?;
+    let mut settings = flags.settings().context(Refusal)?;
     if !nix::unistd::geteuid().is_root() {
         return Err(anyhow!("serve needs root: it starts a privileged runtime and an unprivileged gateway")
             .context(Refusal));
@@ -52,6 +52,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
                     }
                 }
             }
+            Some(Signal::SIGHUP) => reload(&halves, flags, &mut settings)?,
             Some(signal) => {
                 stop(&mut halves, &settings)?;
                 if signal == Signal::SIGINT {
@@ -63,8 +64,17 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     }
 }
 
+/// Each half reads the configuration again by itself and says what is wrong with it; here only what becomes of sandboxes
+/// counts, for how long a stop may take.
+fn reload(halves: &[Half], flags: &Flags, settings: &mut Settings) -> anyhow::Result<()> {
+    if let Ok(new) = flags.settings() {
+        settings.on_stop = new.on_stop;
+    }
+    halves.iter().try_for_each(Half::reload)
+}
+
 fn block_signals() -> anyhow::Result<SignalFd> {
-    let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]);
+    let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD]);
     set.thread_block().context("block signals")?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")
 }
@@ -97,7 +107,8 @@ fn announce_when_ready(settings: &Settings) -> bool {
     if !has_key || TcpStream::connect_timeout(&settings.listen, Duration::from_millis(50)).is_err() {
         return false;
     }
-    let (key, url) = (key_file.display(), format!("http://{}/api", settings.listen));
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    let (key, url) = (key_file.display(), format!("{scheme}://{}/api", settings.listen));
     println!("bulkhead serves on {url}");
     println!("the API key is in {key}; try:");
     println!(

@@ -4,7 +4,7 @@ use crate::agent_client::{AgentClient, Budget};
 use crate::audit::Audit;
 use crate::auth::Keys;
 use crate::clock::Clock;
-use crate::config::Registration;
+use crate::config::{Changeable, Operator};
 use crate::fair::Fair;
 use crate::input::BodyBudget;
 use crate::metrics::Metrics;
@@ -19,6 +19,9 @@ use crate::service::images::Archives;
 use crate::service::pool::Pool;
 use crate::service::session::Turns;
 use crate::store::Store;
+use crate::tls::Certificates;
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The parts of a running gateway.
 #[derive(Debug)]
@@ -45,6 +48,9 @@ pub(crate) struct App {
     pub(crate) fair: Fair,
     pub(crate) flights: Flights,
     pub(crate) audit: Audit,
-    pub(crate) registration: Registration,
+    pub(crate) certificates: Arc<Certificates>,
+    /// The settings in force that can change.
+    pub(crate) settings: watch::Sender<Changeable>,
+    pub(crate) operator: Box<dyn Operator>,
     pub(crate) desk: Desk,
 }

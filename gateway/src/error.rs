@@ -45,6 +45,9 @@ pub enum Error {
     /// The database.
     #[error("the store")]
     Store(#[from] crate::store::StoreError),
+    /// The certificate of the API.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     /// Threads, timers, signals.
     #[error("start {what}")]
     Start {

@@ -9,6 +9,8 @@ pub(crate) const MAX_CONNECTIONS: usize = 4096;
 pub(crate) const MAX_HEADER_BYTES: usize = 32 << 10;
 /// From the first wait for a request to the end of its headers; also how long a kept connection may idle.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the acceptance of a connection to the end of its TLS handshake.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A whole JSON body must have come by then.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that reads nothing of its answer for so long is cut.

@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub(crate) struct Metrics {
     sockets: Gauge,
     streams: Gauge,
     pub(crate) connections_refused: Counter,
+    pub(crate) handshakes_failed: Counter,
+    pub(crate) certificate_ends: Gauge,
     pub(crate) leaks: Gauge,
     pub(crate) audit_lines: Counter,
     pub(crate) audit_dropped: Counter,
@@ -76,6 +78,8 @@ impl Metrics {
             sockets: Gauge::default(),
             streams: Gauge::default(),
             connections_refused: Counter::default(),
+            handshakes_failed: Counter::default(),
+            certificate_ends: Gauge::default(),
             leaks: Gauge::default(),
             audit_lines: Counter::default(),
             audit_dropped: Counter::default(),
@@ -96,6 +100,14 @@ impl Metrics {
         r.register("connections", "Open connections of clients", self.connections.clone());
         r.register("streams", "Open streams of output", self.streams.clone());
         r.register("connections_refused", "Connections beyond a limit", self.connections_refused.clone());
+        r.register(
+            "handshakes_failed",
+            "TLS handshakes that did not succeed",
+            self.handshakes_failed.clone(),
+        );
+        let (help, ends) =
+            ("When the certificate of the API ends, since 1970; 0 without one", &self.certificate_ends);
+        r.register_with_unit("certificate_ends", help, Unit::Seconds, ends.clone());
         r.register("leaks", "Sandboxes that only the runtime knows", self.leaks.clone());
         r.register("audit_lines", "Lines of the audit log", self.audit_lines.clone());
         r.register("audit_dropped", "Lines that the audit log had no room for", self.audit_dropped.clone());

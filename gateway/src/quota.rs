@@ -54,8 +54,8 @@ impl Quota {
         requests_per_second: None,
     };
 
-    /// What an organisation has of whom nothing else was said.
-    pub(crate) const USUAL: Self = Self {
+    /// What an organisation has of whom nothing else was said, neither for it nor for all.
+    pub const USUAL: Self = Self {
         sandboxes: Some(limits::ORG_SANDBOXES),
         cpu_millis: Some(limits::ORG_CPU_MILLIS),
         memory_mib: Some(limits::ORG_MEMORY_MIB),

@@ -12,7 +12,7 @@ use crate::limits;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::isolation::{Isolation, MAX_ITEMS};
 use bulkhead_protocol::runtime::{
-    Call, CreateSandbox, LIST_PAGE, Leak, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
+    Call, CreateSandbox, LIST_PAGE, Leak, OperatorFile, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
 };
 use link::Link;
 use std::os::fd::OwnedFd;
@@ -173,6 +173,14 @@ impl RuntimeClient {
             }
         };
         all_pages(page, SandboxId::clone).await
+    }
+
+    /// The text of a file of the operator.
+    pub(crate) async fn read_file(&self, file: OperatorFile) -> Result<String, CallError> {
+        match self.call(Call::ReadFile { file }, limits::RUNTIME_QUICK).await? {
+            Reply::File { text } => Ok(text),
+            _ => Err(CallError::Unexpected),
+        }
     }
 
     /// What exists on the host and belongs to no sandbox, the first [`LIST_PAGE`].

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::metrics::{Metrics, Open};
 use crate::rate::Limiter;
 use crate::reply::Reply;
+use crate::tls::{Certificate, Certificates};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,8 +25,9 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::server::TlsStream;
 
 static ACCEPTS: Limiter = Limiter::new();
 
@@ -93,13 +95,19 @@ impl<H: Handler> Handler for Placed<H> {
 pub(crate) struct Connections {
     places: Arc<Semaphore>,
     lobby: Arc<Lobby>,
+    certificates: Arc<Certificates>,
     closing: Closing,
 }
 
 impl Connections {
-    pub(crate) fn new(closing: Closing) -> Self {
+    /// With these certificates clients speak TLS, as long as there is one.
+    pub(crate) fn new(closing: Closing, certificates: Arc<Certificates>) -> Self {
         let places = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
-        Self { places, lobby: Arc::default(), closing }
+        Self { places, lobby: Arc::default(), certificates, closing }
+    }
+
+    pub(crate) fn certificates(&self) -> Arc<Certificates> {
+        Arc::clone(&self.certificates)
     }
 
     /// Accepts until the process closes.
@@ -129,7 +137,19 @@ impl Connections {
             let (closing, claim) = (self.closing.clone(), Claim::guest(self.lobby.enter()));
             let held = Arc::new((place, metrics.connection()));
             let place = Place { closing: closing.clone(), claim: claim.clone(), peer, _held: held };
-            tokio::spawn(serve(stream, closing, claim, Placed { handler: handler.clone(), place }));
+            let placed = Placed { handler: handler.clone(), place };
+            match self.certificates.current() {
+                Some(certificate) => {
+                    let failed = metrics.handshakes_failed.clone();
+                    tokio::spawn(async move {
+                        match greet(&certificate, stream, closing.clone(), &claim).await {
+                            Some(stream) => serve(stream, closing, claim, placed).await,
+                            None => drop(failed.inc()),
+                        }
+                    })
+                }
+                None => tokio::spawn(serve(stream, closing, claim, placed)),
+            };
         }
     }
 
@@ -139,6 +159,21 @@ impl Connections {
         // The semaphore is never closed.
         drop(self.places.acquire_many(all).await);
     }
+}
+
+/// The handshake of a connection that has its place among those without a key already.
+async fn greet(
+    certificate: &Certificate,
+    stream: TcpStream,
+    mut closing: Closing,
+    claim: &Claim,
+) -> Option<TlsStream<TcpStream>> {
+    let greeted = tokio::select! {
+        greeted = certificate.greet(stream) => greeted,
+        () = claim.sent_away() => return None,
+        () = closed(&mut closing) => return None,
+    };
+    greeted.inspect_err(|error| tracing::debug!(%error, "a TLS handshake failed")).ok()
 }
 
 /// After a failed accept: at once where only that connection failed, later where descriptors or memory did.

@@ -2,7 +2,7 @@
 //! runtime, store, comparison of both, first key, listeners.
 
 mod first;
-mod manager;
+pub(crate) mod manager;
 
 use crate::admin;
 use crate::agent_client::{AgentClient, Budget};
@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::audit::Audit;
 use crate::auth::{self, Keys};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Changeable, Config, Operator};
 use crate::dirs::Directory;
 use crate::error::Error;
 use crate::fair::Fair;
@@ -22,6 +22,7 @@ use crate::pipeline::{self, Flights, Numbers};
 use crate::quota::{Accounts, Quota};
 use crate::reconcile;
 use crate::registry::Registry;
+use crate::reload;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::routes::system::Pulse;
 use crate::routes::tenants::register::Desk;
@@ -33,15 +34,16 @@ use crate::service::pool::{self, Pool};
 use crate::service::session::Turns;
 use crate::service::sweep;
 use crate::store::Store;
+use crate::tls::Certificates;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc::UnboundedReceiver, watch};
 use tokio::time::Instant;
 
@@ -79,9 +81,10 @@ fn raise_open_files() {
 async fn until_signal(config: Config) -> Result<(), Error> {
     let catch = |kind| signal(kind).map_err(|source| Error::Start { what: "the signal handlers", source });
     let (mut term, mut int) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+    let hangup = catch(SignalKind::hangup())?;
     let (close, closing) = watch::channel(Phase::Serving);
-    let connections = Arc::new(Connections::new(closing.clone()));
-    let mut serving = tokio::spawn(serve(config, Arc::clone(&connections), closing));
+    let connections = Arc::new(Connections::new(closing.clone(), Arc::default()));
+    let mut serving = tokio::spawn(serve(config, Arc::clone(&connections), closing, hangup));
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
@@ -106,35 +109,51 @@ async fn serve(
     config: Config,
     connections: Arc<Connections>,
     closing: watch::Receiver<Phase>,
+    hangup: Signal,
 ) -> Result<(), Error> {
-    let app = build(&config).await?;
-    let address = config.listen.address();
-    let listener = config.listen.listen()?;
-    let admin = admin::bind(&config.run_dir.join("gateway"))?;
+    let Config { listen, metrics_listen, state_dir, run_dir, changeable, operator } = config;
+    let admin_dir = run_dir.join("gateway");
+    let settled = Settled { state_dir, run_dir, changeable, operator };
+    let app = build(settled, connections.certificates()).await?;
+    let address = listen.address();
+    let listener = listen.listen()?;
+    let admin = admin::bind(&admin_dir)?;
     let accept_admin = admin::accept(Arc::clone(&app), admin, closing.clone());
     let numbers = Arc::new(Numbers::new(ids::random()?));
     let api = Api { app: Arc::clone(&app), numbers };
     let accept_api = connections.accept(listener, &app.metrics, api);
-    let scraped = Connections::new(closing);
+    let scraped = Connections::new(closing, Arc::default());
     let accept_metrics = async {
-        let Some(endpoint) = config.metrics_listen else { return Ok(()) };
+        let Some(endpoint) = metrics_listen else { return Ok(()) };
         scraped.accept(endpoint.listen()?, &app.metrics, Scrape { app: Arc::clone(&app) }).await;
         Ok::<_, Error>(())
     };
     tracing::info!(%address, "serving");
     let beat = tokio::spawn(manager::alive(Arc::clone(&app)));
+    let hangups = tokio::spawn(reload::on_hangup(Arc::clone(&app), hangup));
     manager::ready();
     let ((), (), metrics) = tokio::join!(accept_admin, accept_api, accept_metrics);
     beat.abort();
+    hangups.abort();
     pool::drain(&app).await;
     metrics
 }
 
+/// A configuration without its listeners.
+#[derive(Debug)]
+struct Settled {
+    state_dir: PathBuf,
+    run_dir: PathBuf,
+    changeable: Changeable,
+    operator: Box<dyn Operator>,
+}
+
 /// Everything but the listeners.
-async fn build(config: &Config) -> Result<Arc<App>, Error> {
+async fn build(config: Settled, certificates: Arc<Certificates>) -> Result<Arc<App>, Error> {
     let run_dir = open_patiently(&config.run_dir).await?;
     let (runtime, mut notices) = RuntimeClient::start(Arc::new(run_dir));
-    first_connection(config, &mut notices).await?;
+    first_connection(&config, &mut notices).await?;
+    certificates.set(reload::certificate(&runtime, &config.changeable.tls).await?);
     let store = Store::open(&config.state_dir.join("gateway").join("bulkhead.db"))?;
     let node = store.setting("node", ids::node()?.into_bytes()).await?;
     let pepper = store.setting("pepper", ids::random::<32>()?.to_vec()).await?;
@@ -143,7 +162,7 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         keys: Keys::new(pepper, store.keys().await?),
         registry: Registry::default(),
         clock: Clock::new(),
-        pool: Pool::new(config.pool),
+        pool: Pool::new(config.changeable.pool),
         patches: tokio::sync::Mutex::default(),
         runtime,
         agents: AgentClient::new(Directory::open(&config.run_dir.join("gateway").join("agents"))?),
@@ -154,11 +173,13 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
         turns: Turns::default(),
         watches: Watches::default(),
         archives: Archives::new(config.state_dir.join("gateway")),
-        accounts: accounts(&store).await?,
+        accounts: accounts(config.changeable.quota, &store).await?,
         fair: Fair::default(),
         flights: Flights::default(),
         audit: Audit::open(&config.state_dir.join("gateway"))?,
-        registration: config.registration,
+        certificates,
+        settings: watch::Sender::new(config.changeable),
+        operator: config.operator,
         desk: Desk::default(),
         store,
     });
@@ -179,9 +200,9 @@ async fn build(config: &Config) -> Result<Arc<App>, Error> {
 }
 
 /// What organisations may have.
-async fn accounts(store: &Store) -> Result<Accounts, Error> {
+async fn accounts(usual: Quota, store: &Store) -> Result<Accounts, Error> {
     let orgs = store.orgs().await?.into_iter();
-    Ok(Accounts::new(orgs.map(|org| (org.id, org.quota.unwrap_or(Quota::USUAL)))))
+    Ok(Accounts::new(usual, orgs.map(|org| (org.id, org.quota))))
 }
 
 async fn open_patiently(path: &Path) -> Result<Directory, Error> {
@@ -195,7 +216,7 @@ async fn open_patiently(path: &Path) -> Result<Directory, Error> {
 }
 
 /// The runtime has made our directories when it answers.
-async fn first_connection(config: &Config, notices: &mut UnboundedReceiver<Notice>) -> Result<(), Error> {
+async fn first_connection(config: &Settled, notices: &mut UnboundedReceiver<Notice>) -> Result<(), Error> {
     let first = tokio::time::timeout(limits::START_PATIENCE, notices.recv()).await;
     match first {
         Ok(Some(Notice::Connected | Notice::Died { .. })) => Ok(()),
@@ -232,6 +253,8 @@ impl Handler for Scrape {
                 *count += 1;
             }
         }
+        let ends = self.app.certificates.current().map_or(0, |certificate| certificate.ends);
+        self.app.metrics.certificate_ends.set(ends);
         let text = self.app.metrics.text(&counts).unwrap_or_default();
         let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         reply::with(StatusCode::OK, kind, ReplyBody::Whole(Bytes::from(text)))

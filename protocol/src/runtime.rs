@@ -11,7 +11,7 @@ use crate::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; the runtime refuses another.
-pub const RUNTIME_PROTOCOL: u32 = 3;
+pub const RUNTIME_PROTOCOL: u32 = 4;
 /// Largest packet in bytes, both ways; a longer one is refused unread.
 pub const MAX_PACKET: usize = 64 << 10;
 /// Rows of one [`Reply::Sandboxes`], [`Reply::Disks`] or [`Reply::Leaks`], so that it fits into [`MAX_PACKET`].
@@ -134,7 +134,30 @@ pub enum Call {
         /// Which.
         id: SandboxId,
     },
+    /// The text of a file of the operator that only root may have to read. Answered by [`Reply::File`], or refused as
+    /// [`RefusalKind::Failed`], with what is wrong as the detail, for the operator.
+    ReadFile {
+        /// Which.
+        file: OperatorFile,
+    },
 }
+
+/// The closed set of files that the runtime reads for a gateway. Where they lie says the runtime's own configuration, as
+/// it is at that moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorFile {
+    /// The configuration itself.
+    Configuration,
+    /// The certificate of the API and those between it and its root (PEM).
+    TlsCertificate,
+    /// Its private key (PEM).
+    TlsKey,
+}
+
+/// Longest file that is read for a gateway, in bytes: with every line end written as two characters it fits into
+/// [`MAX_PACKET`]. A certificate has about 2 KiB.
+pub const MAX_OPERATOR_FILE: usize = 24 << 10;
 
 /// Everything that decides what a sandbox is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +256,11 @@ pub enum Reply {
     Sandboxes(Vec<SandboxStatus>),
     /// To [`Call::Inspect`].
     Isolation(Isolation),
+    /// To [`Call::ReadFile`].
+    File {
+        /// At most [`MAX_OPERATOR_FILE`] bytes.
+        text: String,
+    },
     /// The call was not carried out, and nothing of it is left.
     Refused {
         /// Why, for the program.
@@ -369,6 +397,13 @@ mod tests {
         let leak = Leak { kind: LeakKind::Process, name: "x".repeat(MAX_LEAK_NAME) };
         let page = Message::Reply { seq: u64::MAX, reply: Reply::Leaks(vec![leak; LIST_PAGE]) };
         assert!(serde_json::to_vec(&page).unwrap().len() < MAX_PACKET);
+    }
+
+    #[test]
+    fn the_longest_file_fits_into_one_packet() {
+        let text = "\n".repeat(MAX_OPERATOR_FILE);
+        let reply = Message::Reply { seq: u64::MAX, reply: Reply::File { text } };
+        assert!(serde_json::to_vec(&reply).unwrap().len() < MAX_PACKET);
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Admission {
         Self { places, overcommit, last: None, begun: 0 }
     }
 
+    /// Changes the bound of the memory that is promised.
+    pub(crate) fn bound(&mut self, overcommit: Option<Overcommit>) {
+        self.overcommit = overcommit;
+    }
+
     /// Whether a sandbox may begin, and counts it. `promised` is the sum of all limits of memory with its own.
     pub(crate) fn admit(&mut self, host: &dyn Facts, promised: u64) -> Result<(), Scarce> {
         let now = Instant::now();

@@ -24,6 +24,7 @@ mod launch;
 mod leaks;
 mod masks;
 mod networks;
+pub mod operator;
 mod processors;
 pub mod purge;
 mod record;

@@ -45,6 +45,12 @@ impl Networks {
         Self { ready: Vec::new(), wanted: wanted.min(MOST), not_before: None, knobs: None }
     }
 
+    /// Changes how many are kept; those beyond it go.
+    pub(crate) fn want(&mut self, wanted: usize) {
+        self.wanted = wanted.min(MOST);
+        self.ready.truncate(self.wanted);
+    }
+
     /// Whether one should be made when there is time.
     pub(crate) fn lacks(&self) -> bool {
         self.ready.len() < self.wanted && self.not_before.is_none_or(|time| Instant::now() > time)

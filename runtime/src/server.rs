@@ -18,7 +18,7 @@ mod turning;
 #[cfg(feature = "fuzzing")]
 pub(crate) use create::check_request;
 
-use crate::admission::{Admission, Overcommit, Places};
+use crate::admission::{Admission, Places};
 use crate::adopt;
 use crate::census;
 use crate::cgroup::{Groups, Stand};
@@ -28,6 +28,7 @@ use crate::ids::Slots;
 use crate::instance::Instance;
 use crate::launch::Launcher;
 use crate::networks::{Networks, QUIET};
+use crate::operator::{Changeable, OnStop, Operator};
 use crate::record::{Fate, Record, Records};
 use crate::roots::Roots;
 use crate::sandbox::Sandbox;
@@ -52,26 +53,15 @@ const STOP_TICK: Duration = Duration::from_millis(20);
 /// How long a stop that destroys waits for the last sandbox.
 const DESTROY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What becomes of sandboxes when the runtime is told to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnStop {
-    /// They live on; the next start adopts them.
-    Keep,
-    /// They are destroyed.
-    Destroy,
-}
-
 /// What the loop needs beside its instance and its store.
 #[derive(Debug)]
 pub struct Config {
     /// The agent's program.
     pub agent: Vec<u8>,
-    /// See [`OnStop`].
-    pub on_stop: OnStop,
-    /// Sandboxes that somebody wants ready: so many network namespaces are made ahead, up to a bound of our own.
-    pub pool: usize,
-    /// Bound of the memory that is promised, if there is one.
-    pub overcommit: Option<Overcommit>,
+    /// What can change while the loop runs.
+    pub changeable: Changeable,
+    /// Who reads the operator's files.
+    pub operator: Box<dyn Operator>,
     /// Where the disks lie.
     pub disks: PathBuf,
     /// How disks and images in the trash are deleted.
@@ -102,17 +92,18 @@ struct Server {
     admission: Admission,
     networks: Networks,
     manager: Manager,
+    operator: Box<dyn Operator>,
+    on_stop: OnStop,
     /// Set when the runtime was told to stop and destroys first.
     stop_by: Option<Instant>,
 }
 
-/// Serves until `SIGTERM` or `SIGINT`. The process has one thread and a mount namespace of its own.
+/// Serves until `SIGTERM` or `SIGINT`; `SIGHUP` reads the configuration again. The process has one thread and a mount namespace of its own.
 ///
 /// # Errors
 /// Whatever makes it impossible to begin or to go on; sandboxes live on then.
 pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<()> {
     let signals = block_signals()?;
-    let on_stop = config.on_stop;
     let mut server = Server::start(instance, roots, config)?;
     server.poll.add(signals.as_fd(), Token::Signals)?;
     tracing::info!(sandboxes = server.table.len(), instance = server.instance.name, "runtime is ready");
@@ -124,15 +115,7 @@ pub fn run(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<
         }
         for token in tokens {
             match token {
-                Token::Signals => {
-                    while signals
-                        .read_signal()
-                        .during("read", || "signalfd".into())
-                        .doing("read a signal")?
-                        .is_some()
-                    {}
-                    server.stop(on_stop);
-                }
+                Token::Signals => server.take_signals(&signals)?,
                 other => server.handle(other),
             }
         }
@@ -150,6 +133,7 @@ fn block_signals() -> Result<SignalFd> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGINT);
+    set.add(Signal::SIGHUP);
     set.thread_block().during("sigprocmask", String::new).doing("block signals")?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .during("signalfd", String::new)
@@ -168,8 +152,8 @@ impl Server {
             run_dir: instance.run_dir.clone(),
         };
         let mut server = Self {
-            networks: Networks::new(config.pool),
-            admission: Admission::new(places, config.overcommit),
+            networks: Networks::new(config.changeable.pool),
+            admission: Admission::new(places, config.changeable.overcommit),
             slots: Slots::open(&instance.name, &used, &census::slots())?,
             launcher: Launcher::new(&config.agent, &instance.run_dir.join("mounts"))?,
             listener: Listener::bind(&instance)?,
@@ -186,6 +170,8 @@ impl Server {
             reaper: reaper::Reaper::new(config.reaper),
             imports: imports::Imports::new(config.importer),
             manager: Manager::of_environment(),
+            operator: config.operator,
+            on_stop: config.changeable.on_stop,
             stop_by: None,
         };
         server.poll.add(server.listener.socket.as_fd(), Token::Listener)?;
@@ -367,6 +353,38 @@ impl Server {
             Some(Sandbox::Ending(_)) => self.look_at_ending(slot),
             None => {}
         }
+    }
+
+    fn take_signals(&mut self, signals: &SignalFd) -> Result<()> {
+        let next = || signals.read_signal().during("read", || "signalfd".into()).doing("read a signal");
+        let hangup = u32::try_from(Signal::SIGHUP as i32).ok();
+        while let Some(info) = next()? {
+            if Some(info.ssi_signo) == hangup {
+                self.reload();
+            } else {
+                self.stop(self.on_stop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what can change without a restart. What is wrong leaves everything as it was.
+    fn reload(&mut self) {
+        self.manager.reloading();
+        match self.operator.reread() {
+            Ok(Changeable { on_stop, pool, overcommit }) => {
+                self.on_stop = on_stop;
+                self.networks.want(pool);
+                self.admission.bound(overcommit);
+                tracing::info!("the configuration was read again");
+            }
+            Err(wrong) => {
+                for line in wrong.lines() {
+                    tracing::error!("the configuration stays as it was: {line}");
+                }
+            }
+        }
+        self.manager.ready();
     }
 
     fn stop(&mut self, on_stop: OnStop) {

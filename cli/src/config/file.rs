@@ -12,7 +12,8 @@ pub(super) fn read(path: &Path) -> (Flags, Faults) {
     }
 }
 
-fn parse(name: &str, text: &str) -> (Flags, Faults) {
+/// What a text says, and what is wrong with it; `name` is the file's.
+pub(super) fn parse(name: &str, text: &str) -> (Flags, Faults) {
     let place = |offset: usize| {
         let before = &text.as_bytes()[..offset.min(text.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -47,9 +48,11 @@ fn alone(key: &str, value: Spanned<DeValue<'_>>) -> Result<Table, String> {
     let table = Table::from_iter([(key.to_owned(), value)]);
     let plain = |error: toml::de::Error| error.message().lines().next().unwrap_or_default().to_owned();
     let alone = table.clone().try_into::<Flags>().map_err(plain)?;
-    match alone.settings() {
-        Ok(_) => Ok(table),
-        Err(faults) => Err(faults.to_string().trim_start_matches(&format!("{key}: ")).to_owned()),
+    let mut faults = Faults::default();
+    drop(alone.values(&mut faults));
+    match faults.0.is_empty() {
+        true => Ok(table),
+        false => Err(faults.to_string().trim_start_matches(&format!("{key}: ")).to_owned()),
     }
 }
 

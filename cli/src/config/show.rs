@@ -14,7 +14,7 @@ pub(crate) fn show(flags: &Flags) -> anyhow::Result<()> {
 
 /// Every setting that has a value.
 fn in_force(flags: &Flags, settings: Settings) -> Flags {
-    let (given, _) = flags.with_file();
+    let given = flags.given();
     Flags {
         listen: Some(settings.listen),
         state_dir: Some(settings.state_dir),
@@ -25,6 +25,17 @@ fn in_force(flags: &Flags, settings: Settings) -> Flags {
         on_stop: Some(settings.on_stop),
         memory_overcommit: given.memory_overcommit,
         register: Some(settings.register),
+        tls_certificate: settings.tls.as_ref().map(|files| files.certificate.clone()),
+        tls_key: settings.tls.map(|files| files.key),
+        log: Some(settings.log),
+        log_format: Some(settings.log_format),
+        quota_sandboxes: settings.quota.sandboxes,
+        quota_cpus: settings.quota.cpu_millis.map(|millis| millis / 1000),
+        quota_memory_mib: settings.quota.memory_mib,
+        quota_executions: settings.quota.executions,
+        quota_streams: settings.quota.streams,
+        quota_bytes_per_second: settings.quota.bytes_per_second,
+        quota_requests_per_second: settings.quota.requests_per_second,
         gateway_user: given.gateway_user,
         config: None,
         supervisor: None,

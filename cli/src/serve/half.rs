@@ -36,7 +36,7 @@ impl Half {
         Ok(Self {
             name,
             program: std::env::current_exe().context("find this program")?,
-            arguments: arguments(name, flags),
+            arguments: arguments(name, flags)?,
             child: None,
             started: now,
             due: now,
@@ -85,6 +85,14 @@ impl Half {
         Ok(Some(status))
     }
 
+    /// Passes a hangup on: it reads its configuration again.
+    pub(crate) fn reload(&self) -> anyhow::Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        let pid = Pid::from_raw(i32::try_from(child.id()).context("pid")?);
+        // Not reaped yet, so the number is still its own.
+        kill(pid, Signal::SIGHUP).with_context(|| format!("reload the {}", self.name))
+    }
+
     /// Asks it to end, and ends it when it does not within `patience`.
     pub(crate) fn stop(&mut self, patience: Duration) -> anyhow::Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
@@ -107,29 +115,44 @@ impl Half {
     }
 }
 
-/// The command line of a half.
-fn arguments(name: &str, flags: &Flags) -> Vec<OsString> {
+/// The command line of a half: every flag by the name that it has in a configuration file.
+fn arguments(name: &str, flags: &Flags) -> anyhow::Result<Vec<OsString>> {
     let mut out: Vec<OsString> = vec![name.into()];
-    let mut push = |flag: &str, value: Option<OsString>| {
-        if let Some(value) = value {
-            out.push(flag.into());
-            out.push(value);
-        }
-    };
-    let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
-    push("--listen", flags.listen.map(|address| address.to_string().into()));
-    push("--state-dir", path(&flags.state_dir));
-    push("--run-dir", path(&flags.run_dir));
-    push("--config", path(&flags.config));
-    push("--agent", path(&flags.agent));
-    push("--pool", flags.pool.map(|size| size.to_string().into()));
-    push("--metrics-listen", flags.metrics_listen.map(|address| address.to_string().into()));
-    push("--gateway-user", flags.gateway_user.clone().map(Into::into));
-    push("--memory-overcommit", flags.memory_overcommit.map(|factor| factor.to_string().into()));
-    let on_stop = flags.on_stop.and_then(|value| clap::ValueEnum::to_possible_value(&value));
-    push("--on-stop", on_stop.map(|value| value.get_name().to_owned().into()));
-    let register = flags.register.and_then(|value| clap::ValueEnum::to_possible_value(&value));
-    push("--register", register.map(|value| value.get_name().to_owned().into()));
-    push("--supervisor", Some(std::process::id().to_string().into()));
-    out
+    for (key, value) in toml::Table::try_from(flags).context("pass the flags on")? {
+        out.push(format!("--{key}").into());
+        out.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned).into());
+    }
+    if let Some(config) = &flags.config {
+        out.extend(["--config".into(), config.clone().into_os_string()]);
+    }
+    out.extend(["--supervisor".into(), std::process::id().to_string().into()]);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use crate::config::{LogFormat, OnStop};
+    use clap::Parser;
+
+    #[test]
+    fn a_half_gets_every_flag() {
+        let flags = Flags {
+            listen: Some("127.0.0.1:1".parse().unwrap()),
+            state_dir: Some("/a b".into()),
+            config: Some("/c".into()),
+            pool: Some(3),
+            on_stop: Some(OnStop::Destroy),
+            memory_overcommit: Some(1.5),
+            log_format: Some(LogFormat::Json),
+            quota_streams: Some(9),
+            ..Flags::default()
+        };
+        let words = arguments("gateway", &flags).unwrap();
+        let cli = Cli::parse_from([OsString::from("bulkhead")].into_iter().chain(words));
+        let Command::Gateway(passed) = cli.command else { panic!("another command") };
+        let whole = Flags { supervisor: Some(i32::try_from(std::process::id()).unwrap()), ..flags };
+        assert_eq!(format!("{passed:?}"), format!("{whole:?}"));
+    }
 }

@@ -69,7 +69,7 @@ impl Admin {
     async fn list_orgs(&self) -> ApiResult<Reply> {
         let rows = self.app.store.orgs().await?;
         let orgs = rows.into_iter().map(|row| OrgInfo {
-            quota: row.quota.unwrap_or(Quota::USUAL),
+            quota: self.app.accounts.of(&row.id).quota(),
             id: row.id,
             name: row.name,
             created_at: instant(row.created_us),

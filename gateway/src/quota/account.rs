@@ -37,9 +37,19 @@ struct Used {
     connections: u64,
 }
 
+/// Whose ceilings an account has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Those of everybody of whom nothing was said.
+    Usual,
+    /// Its own.
+    Own,
+}
+
 #[derive(Debug)]
 struct State {
     quota: Quota,
+    source: Source,
     used: Used,
     requests: Bucket,
     bytes: Bucket,
@@ -74,10 +84,10 @@ impl State {
 }
 
 impl Account {
-    fn new(quota: Quota) -> Self {
+    fn new(quota: Quota, source: Source) -> Self {
         let now = Instant::now();
         let (requests, bytes) = (Bucket::new(now), Bucket::new(now));
-        let state = Mutex::new(State { quota, used: Used::default(), requests, bytes });
+        let state = Mutex::new(State { quota, source, used: Used::default(), requests, bytes });
         Self { state, refusals: Limiter::new() }
     }
 
@@ -182,31 +192,62 @@ impl Account {
 
     /// Sets the ceilings; what is above one stays, and nothing is added.
     pub(crate) fn set(&self, quota: Quota) {
-        self.lock().quota = quota;
+        let mut state = self.lock();
+        (state.quota, state.source) = (quota, Source::Own);
+    }
+
+    /// The same of one that has none of its own.
+    fn set_usual(&self, quota: Quota) {
+        let mut state = self.lock();
+        if state.source == Source::Usual {
+            state.quota = quota;
+        }
     }
 }
 
 /// The accounts by organisation.
 #[derive(Debug, Default)]
-pub(crate) struct Accounts {
-    accounts: RwLock<HashMap<String, Arc<Account>>>,
+pub(crate) struct Accounts(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    usual: Quota,
+    accounts: HashMap<String, Arc<Account>>,
+}
+
+impl Known {
+    fn add(&mut self, org: String, own: Option<Quota>) -> Arc<Account> {
+        let (quota, source) = own.map_or((self.usual, Source::Usual), |own| (own, Source::Own));
+        let account = self.accounts.entry(org).or_insert_with(|| Arc::new(Account::new(quota, source)));
+        Arc::clone(account)
+    }
 }
 
 impl Accounts {
-    /// With what the store says of organisations.
-    pub(crate) fn new(quotas: impl IntoIterator<Item = (String, Quota)>) -> Self {
-        let accounts = quotas.into_iter().map(|(org, quota)| (org, Arc::new(Account::new(quota))));
-        Self { accounts: RwLock::new(accounts.collect()) }
+    /// With what the store says of organisations, and what those have of whom it says nothing.
+    pub(crate) fn new(usual: Quota, quotas: impl IntoIterator<Item = (String, Option<Quota>)>) -> Self {
+        let mut known = Known { usual, accounts: HashMap::new() };
+        for (org, own) in quotas {
+            known.add(org, own);
+        }
+        Self(RwLock::new(known))
     }
 
     /// The account of `org`; one that was not there has the usual quota.
     pub(crate) fn of(&self, org: &str) -> Arc<Account> {
-        if let Some(account) = self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(org) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = known.accounts.get(org) {
             return Arc::clone(account);
         }
-        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.entry(org.to_owned()).or_insert_with(|| Arc::new(Account::new(Quota::USUAL)));
-        Arc::clone(account)
+        drop(known);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).add(org.to_owned(), None)
+    }
+
+    /// Changes what those have of whom nothing else was said.
+    pub(crate) fn set_usual(&self, quota: Quota) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.usual = quota;
+        known.accounts.values().for_each(|account| account.set_usual(quota));
     }
 }
 

@@ -23,6 +23,7 @@ use crate::store::{Claim, Row, Status};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::image::ImageId;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -48,7 +49,7 @@ enum Passage {
 /// Those that wait, and what the refilling has to know.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    size: usize,
+    size: AtomicUsize,
     state: Mutex<Spares>,
     changed: Notify,
 }
@@ -67,7 +68,18 @@ impl Pool {
     pub(crate) fn new(size: usize) -> Self {
         let (ready, moving) = (VecDeque::new(), HashMap::new());
         let spares = Spares { ready, moving, last_create: Instant::now(), closed: false };
-        Self { size: size.min(limits::MAX_POOL), state: Mutex::new(spares), changed: Notify::new() }
+        let size = AtomicUsize::new(size.min(limits::MAX_POOL));
+        Self { size, state: Mutex::new(spares), changed: Notify::new() }
+    }
+
+    fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// From now on so many: the refilling makes more, or takes those away that are too many.
+    pub(crate) fn resize(&self, size: usize) {
+        self.size.store(size.min(limits::MAX_POOL), Ordering::Relaxed);
+        self.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Spares> {
@@ -76,7 +88,7 @@ impl Pool {
 
     /// A create is under way: refilling waits.
     pub(crate) fn busy(&self) {
-        if self.size > 0 {
+        if self.size() > 0 {
             self.lock().last_create = Instant::now();
         }
     }

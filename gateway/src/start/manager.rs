@@ -7,8 +7,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 /// Clients are answered from now on.
-pub(super) fn ready() {
+pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
+}
+
+/// The configuration is being read again; [`ready`] ends that. The moment is for managers with `Type=notify-reload`.
+pub(crate) fn reloading() {
+    let since = NotifyState::monotonic_usec_now();
+    let states = [NotifyState::Reloading].into_iter().chain(since.ok());
+    tell(&states.collect::<Vec<_>>());
 }
 
 /// Requests under way are finished, and no others taken.

@@ -3,7 +3,11 @@
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// An answer, taken apart.
 #[derive(Debug)]
@@ -49,11 +53,29 @@ fn dechunk(mut rest: &str) -> String {
 pub(crate) struct Client {
     address: SocketAddr,
     headers: String,
+    /// Speaks TLS with who has this certificate.
+    tls: Option<Arc<ClientConfig>>,
 }
+
+/// A connection.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, headers: String::new() }
+        Self { address, headers: String::new(), tls: None }
+    }
+
+    /// The same over TLS with whoever has this certificate (PEM).
+    pub(crate) fn trusting(mut self, certificate: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        self.tls = Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth()));
+        self
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
@@ -67,9 +89,19 @@ impl Client {
         stream
     }
 
+    /// A connection that speaks TLS where this client does.
+    pub(crate) fn stream(&self) -> std::io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::from(self.address.ip());
+        let connection = ClientConnection::new(Arc::clone(tls), name).map_err(std::io::Error::other)?;
+        Ok(Box::new(StreamOwned::new(connection, stream)))
+    }
+
     /// Sends exactly these bytes.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Answer {
-        let mut stream = self.connect();
+        let mut stream = self.stream().unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
@@ -111,7 +143,7 @@ impl Client {
 
     /// For a server that may not be there yet.
     pub(crate) fn try_get(&self, path: &str) -> Option<Answer> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
+        let mut stream = self.stream().ok()?;
         stream.write_all(&self.text("GET", path, b"")).ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;

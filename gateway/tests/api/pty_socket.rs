@@ -1,6 +1,6 @@
 //! The smallest WebSocket client that can also do everything wrong.
 
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, Stream};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -22,6 +22,21 @@ pub(crate) const HANDSHAKE: [(&str, &str); 4] = [
 /// One connection after its handshake.
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
+}
+
+/// A handshake of these bytes: whether it was answered with a 101.
+pub(crate) fn upgrades(stream: &mut dyn Stream, client: &Client, path: &str) -> bool {
+    let client = HANDSHAKE.iter().fold(client.clone(), |client, (name, value)| client.with(name, value));
+    let text = String::from_utf8(client.text("GET", path, b"")).unwrap();
+    let text = text.replace("Content-Length: 0\r\n", "").replace("Connection: close\r\n", "");
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    head.starts_with(b"HTTP/1.1 101 ")
 }
 
 impl Socket {

@@ -1,6 +1,7 @@
 //! A runtime that makes nothing but agents' sockets.
 
 use crate::agent::Agent;
+use crate::operator::Files;
 use crate::runtime_images::{self, Images};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::image::{FoundImage, ImageId};
@@ -67,17 +68,19 @@ struct Running {
 #[derive(Clone)]
 pub(crate) struct FakeRuntime {
     agents_dir: PathBuf,
+    operator: Files,
     state: Arc<Mutex<State>>,
 }
 
 impl FakeRuntime {
-    pub(crate) fn start(run_dir: &Path) -> Self {
+    pub(crate) fn start(run_dir: &Path, operator: Files) -> Self {
         let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
         bind(fd.as_raw_fd(), &UnixAddr::new(&run_dir.join("runtime.sock")).unwrap()).unwrap();
         listen(&fd, Backlog::new(8).unwrap()).unwrap();
         // Types of the standard library own the descriptors; what is sent is sent by packets.
         let listener = UnixListener::from(fd);
-        let runtime = Self { agents_dir: run_dir.join("gateway/agents"), state: Arc::default() };
+        let agents_dir = run_dir.join("gateway/agents");
+        let runtime = Self { agents_dir, operator, state: Arc::default() };
         let server = runtime.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -170,6 +173,7 @@ impl FakeRuntime {
             Call::Inspect { id } if state.agents.contains_key(&id) => Reply::Isolation(report()),
             Call::Inspect { id } if state.disks.contains(&id) => refused(RefusalKind::NotRunning),
             Call::Inspect { .. } => refused(RefusalKind::Unknown),
+            Call::ReadFile { file } => self.operator.read(file),
             Call::List { after } => {
                 let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
                 let row = |(id, running): (&SandboxId, &Running)| SandboxStatus {

@@ -1,8 +1,9 @@
 //! A gateway process with its directories, its runtime and a key.
 
 use crate::client::{Answer, Client};
+use crate::operator::{self, Files};
 use crate::runtime::FakeRuntime;
-use bulkhead_gateway::{Config, Endpoint, Registration};
+use bulkhead_gateway::{Config, Endpoint, Tls};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,6 @@ use std::time::{Duration, Instant};
 
 const CHILD: &str = "GATEWAY_TEST_DIR";
 const LISTEN: &str = "GATEWAY_TEST_LISTEN";
-const REGISTER: &str = "GATEWAY_TEST_REGISTER";
 
 /// Not a test: the gateway of the tests, which start this program again with two variables set.
 #[test]
@@ -20,15 +20,14 @@ fn gateway_process() {
     let (state_dir, run_dir) = (PathBuf::from(&dir).join("state"), PathBuf::from(&dir).join("run"));
     tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
     let words: Vec<&str> = listen.split(' ').collect();
-    let [listen, metrics, pool] = words[..] else { panic!("{words:?}") };
-    let pool = pool.parse().unwrap();
+    let [listen, metrics] = words[..] else { panic!("{words:?}") };
     let bind = |address: &str| Endpoint::bind(address.parse().unwrap()).unwrap();
     let (listen, metrics_listen) = (bind(listen), Some(bind(metrics)));
-    let registration = match std::env::var(REGISTER) {
-        Ok(_) => Registration::On,
-        Err(_) => Registration::Off,
-    };
-    bulkhead_gateway::run(Config { listen, metrics_listen, state_dir, run_dir, pool, registration }).unwrap();
+    let files = Files::new(&PathBuf::from(&dir).join("operator"));
+    let changeable = operator::understand(&files.configuration()).unwrap();
+    let operator = Box::new(operator::Operator);
+    let config = Config { listen, metrics_listen, state_dir, run_dir, changeable, operator };
+    bulkhead_gateway::run(config).unwrap();
 }
 
 /// Everything a test needs.
@@ -38,38 +37,48 @@ pub(crate) struct World {
     listen: SocketAddr,
     metrics: SocketAddr,
     process: Option<Child>,
-    registration: Registration,
-    pool: usize,
+    pub(crate) operator: Files,
+    /// What clients have to trust, where they speak TLS.
+    certificate: Option<String>,
     pub(crate) key: String,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with_pool(0)
+        Self::with("{}")
     }
 
     /// One where anybody may register.
     pub(crate) fn with_registration() -> Self {
-        Self::with(0, Registration::On)
+        Self::with(r#"{"register":true}"#)
     }
 
     /// With so many sandboxes made ahead.
     pub(crate) fn with_pool(pool: usize) -> Self {
-        Self::with(pool, Registration::Off)
+        Self::with(&format!(r#"{{"pool":{pool}}}"#))
     }
 
-    fn with(pool: usize, registration: Registration) -> Self {
+    /// One that speaks TLS.
+    pub(crate) fn with_tls() -> Self {
+        Self::with(r#"{"tls":true}"#)
+    }
+
+    fn with(configuration: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["state/gateway", "run/gateway/agents"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         std::fs::write(dir.path().join("state/api-key"), "").unwrap();
-        let runtime = FakeRuntime::start(&dir.path().join("run"));
+        let operator = Files::new(&dir.path().join("operator"));
+        operator.configure(configuration);
+        let tls = operator::understand(configuration).unwrap().tls != Tls::Off;
+        let certificate = tls.then(|| operator.certify(2100));
+        let runtime = FakeRuntime::start(&dir.path().join("run"), operator.clone());
         // The gateway waits for a port that is taken, so nobody else can take it in between for long.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [listen, metrics] = ports.map(|port| port.local_addr().unwrap());
         let (process, key) = (None, String::new());
-        let mut world = Self { dir, runtime, listen, metrics, process, pool, registration, key };
+        let mut world = Self { dir, runtime, listen, metrics, process, operator, certificate, key };
         world.start();
         world.key =
             std::fs::read_to_string(world.dir.path().join("state/api-key")).unwrap().trim().to_owned();
@@ -97,20 +106,17 @@ impl World {
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        if self.registration == Registration::On {
-            command.env(REGISTER, "1");
-        }
         let child = command
             .args(["world::gateway_process", "--exact", "--nocapture"])
             .env(CHILD, self.dir.path())
-            .env(LISTEN, format!("{} {} {}", self.listen, self.metrics, self.pool))
+            .env(LISTEN, format!("{} {}", self.listen, self.metrics))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
         self.process = Some(child);
-        let client = Client::new(self.listen);
+        let client = self.stranger();
         eventually("the gateway serves", || {
             client.try_get("/healthz").is_some_and(|answer| answer.status == 200)
         });
@@ -126,7 +132,19 @@ impl World {
 
     /// A client without a key.
     pub(crate) fn stranger(&self) -> Client {
-        Client::new(self.listen)
+        let client = Client::new(self.listen);
+        match &self.certificate {
+            Some(certificate) => client.trusting(certificate),
+            None => client,
+        }
+    }
+
+    /// Tells the gateway to read its configuration again, and waits until it has said this.
+    pub(crate) fn reload(&self, says: &str) {
+        let before = self.log().matches(says).count();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+        eventually(says, || self.log().matches(says).count() > before);
     }
 
     /// The text that Prometheus reads.
@@ -136,7 +154,7 @@ impl World {
 
     /// A client with the first key.
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.listen).with("X-API-Key", &self.key)
+        self.stranger().with("X-API-Key", &self.key)
     }
 
     /// Makes a sandbox of `image` and gives its id.

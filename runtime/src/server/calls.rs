@@ -44,6 +44,10 @@ impl Server {
             Call::Name { id, hostname } => self.name(waiter, &id, &hostname),
             Call::Destroy { id } => self.destroy(waiter, &id),
             Call::Inspect { id } => self.inspect(waiter, &id),
+            Call::ReadFile { file } => match self.operator.read(file) {
+                Ok(text) => self.answer(waiter, Reply::File { text }),
+                Err(detail) => self.refuse(waiter, RefusalKind::Failed, detail),
+            },
             Call::List { after } => {
                 let page = self.list(after.as_ref());
                 self.answer(waiter, Reply::Sandboxes(page));

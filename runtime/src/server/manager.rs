@@ -22,6 +22,13 @@ impl Manager {
         tell(&[NotifyState::Ready]);
     }
 
+    /// The configuration is being read again; [`Self::ready`] ends that.
+    pub(super) fn reloading(&self) {
+        let since = NotifyState::monotonic_usec_now();
+        let states = [NotifyState::Reloading].into_iter().chain(since.ok());
+        tell(&states.collect::<Vec<_>>());
+    }
+
     /// The end has begun.
     pub(super) fn stopping(&self) {
         tell(&[NotifyState::Stopping]);

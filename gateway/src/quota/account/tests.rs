@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const SHARE: Share = Share { cpu_millis: 500, memory_bytes: 64 * MIB };
 
 fn account(quota: Quota) -> Arc<Account> {
-    Arc::new(Account::new(quota))
+    Arc::new(Account::new(quota, Source::Own))
 }
 
 #[test]
@@ -53,10 +53,17 @@ fn a_hundred_at_once_get_exactly_what_is_there() {
 
 #[test]
 fn a_stranger_has_the_usual_quota_and_keeps_what_it_is_given() {
-    let accounts = Accounts::new([("known".to_owned(), Quota::UNLIMITED)]);
+    let known = [("known".to_owned(), Some(Quota::UNLIMITED)), ("plain".to_owned(), None)];
+    let accounts = Accounts::new(Quota::USUAL, known);
     assert_eq!(accounts.of("known").quota(), Quota::UNLIMITED);
     assert_eq!(accounts.of("new").quota(), Quota::USUAL);
+    let less = Quota { streams: Some(1), ..Quota::USUAL };
+    accounts.set_usual(less);
+    for (org, quota) in [("known", Quota::UNLIMITED), ("plain", less), ("new", less), ("newer", less)] {
+        assert_eq!(accounts.of(org).quota(), quota, "{org}");
+    }
     accounts.of("new").set(Quota { sandboxes: Some(0), ..Quota::USUAL });
+    accounts.set_usual(Quota::USUAL);
     assert!(accounts.of("new").take_sandbox(SHARE).is_err());
 }
 

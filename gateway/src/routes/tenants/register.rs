@@ -48,7 +48,7 @@ impl Desk {
     responses((status = 201, body = Envelope<Registered>), refusals::Public, refusals::Bodied)
 )]
 pub(crate) async fn register(app: &Arc<App>, body: RequestBody) -> ApiResult<Reply> {
-    if app.registration == Registration::Off {
+    if app.settings.borrow().registration == Registration::Off {
         return Err(Miss::Path.into());
     }
     let body = input::read(body, &app.bodies).await?;

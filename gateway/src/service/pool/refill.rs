@@ -24,8 +24,15 @@ impl Pool {
     /// Whether one is missing, and how long the last create is ago.
     fn wants(&self) -> Option<Duration> {
         let spares = self.lock();
-        let wants = !spares.closed && spares.ready.len() < self.size;
+        let wants = !spares.closed && spares.ready.len() < self.size();
         wants.then(|| spares.last_create.elapsed())
+    }
+
+    /// Takes one out where there are more than wanted.
+    fn surplus(&self) -> Option<Spare> {
+        let mut spares = self.lock();
+        let surplus = spares.ready.len() > self.size();
+        surplus.then(|| spares.ready.pop_back()).flatten()
     }
 
     /// Puts one in that was made; gives it back where it is dead already or nobody wants it any more.
@@ -44,6 +51,9 @@ impl Pool {
 pub(crate) async fn refill(app: Arc<App>) {
     let mut pause = limits::POOL_FIRST;
     loop {
+        while let Some(spare) = app.pool.surplus() {
+            destroy(Arc::clone(&app), spare.id).await;
+        }
         let Some(quiet) = app.pool.wants() else {
             app.pool.changed.notified().await;
             continue;
@@ -64,7 +74,7 @@ pub(crate) async fn refill(app: Arc<App>) {
 }
 
 async fn make(app: &Arc<App>) -> ApiResult<()> {
-    if app.registry.len() + app.pool.size > limits::MAX_SANDBOXES {
+    if app.registry.len() + app.pool.size() > limits::MAX_SANDBOXES {
         return Err(ApiError::internal("there is no room for sandboxes made ahead"));
     }
     let id = ids::sandbox(&app.node)?;
