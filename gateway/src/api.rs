@@ -6,11 +6,13 @@ mod exec;
 mod files;
 mod images;
 mod isolation;
+mod news;
 pub(crate) mod openapi;
 mod pty;
 pub(crate) mod refusals;
 mod sandbox;
 mod session;
+mod stats;
 mod tenants;
 
 pub(crate) use commands::{
@@ -24,9 +26,11 @@ pub(crate) use files::{
 };
 pub(crate) use images::{ImageShown, image_id};
 pub(crate) use isolation::Isolation;
+pub(crate) use news::{GapNotice, NewsItem};
 pub(crate) use pty::{PtyBuffer, PtyCreated, PtyRequest, PtySession, PtySessions, SizeRequest, TypeRequest};
 pub(crate) use sandbox::{CreateRequest, LimitsRequest, PatchRequest, Port, Sandbox, instant, status};
 pub(crate) use session::{SessionLine, SessionRequest, SessionResult, SessionStreamRequest};
+pub(crate) use stats::Stats;
 
 pub(crate) use tenants::{
     ActivateRequest, KeyGiven, KeyRequest, KeyShown, LeakShown, Leaks, Me, NewKeyShown, Nothing, OrgShown,

@@ -8,6 +8,7 @@ use crate::config::{Changeable, Operator};
 use crate::fair::Fair;
 use crate::input::BodyBudget;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::pipeline::Flights;
 use crate::quota::Accounts;
 use crate::registry::Registry;
@@ -40,6 +41,7 @@ pub(crate) struct App {
     pub(crate) output: Budget,
     pub(crate) bodies: BodyBudget,
     pub(crate) metrics: Metrics,
+    pub(crate) news: News,
     pub(crate) pulse: Pulse,
     pub(crate) turns: Turns,
     pub(crate) watches: Watches,

@@ -7,9 +7,11 @@ mod content;
 mod fields;
 mod form;
 mod json;
+mod offset;
 mod query;
 
 pub(crate) use body::{BodyBudget, RequestBody, read};
 pub(crate) use content::Content;
 pub(crate) use fields::{Fields, Switch};
+pub(crate) use offset::offset;
 pub(crate) use query::{decode, parameter, parameter_bytes};

@@ -24,6 +24,7 @@ mod ids;
 mod input;
 mod limits;
 mod metrics;
+mod news;
 mod pipeline;
 mod quota;
 mod rate;

@@ -85,6 +85,13 @@ pub(crate) const TRIM: usize = 100;
 /// Between two looks for such answers that are too old.
 pub(crate) const ANSWER_SWEEP: Duration = Duration::from_secs(600);
 
+/// Events of one organisation that are kept for who comes late; each has about 200 bytes.
+pub(crate) const NEWS: usize = 1024;
+/// Connections that follow the events of one organisation.
+pub(crate) const NEWS_READERS: usize = 64;
+/// What a sandbox uses is read at most once in this time, whoever asks.
+pub(crate) const STATS_AGE: Duration = Duration::from_millis(250);
+
 /// Launches at once. The runtime makes one after the other; a few more keep it busy while gateway and agents do theirs.
 pub(crate) const LAUNCHES: usize = 4;
 /// Creates of one organisation that wait for their turn.

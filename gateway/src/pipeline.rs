@@ -16,7 +16,8 @@ use crate::rate::Limiter;
 use crate::reply::{self, Reply};
 use crate::routes::tenants::{self, Tenants, register};
 use crate::routes::{
-    Call, Endpoint, Files, Miss, Pty, commands, exec, files, find, images, pty, sandboxes, session, system,
+    Call, Endpoint, Files, Miss, Pty, commands, events, exec, files, find, images, pty, sandboxes, session,
+    system,
 };
 use crate::server::Place;
 use access::Access;
@@ -150,6 +151,8 @@ async fn route(call: Call, endpoint: Endpoint<'_>) -> ApiResult<Reply> {
         Endpoint::DeleteSandbox(id) => sandboxes::delete(&call, id).await,
         Endpoint::Lifecycle(id, step) => sandboxes::lifecycle::answer(call, id, step).await,
         Endpoint::Isolation(id) => sandboxes::isolation(&call, id).await,
+        Endpoint::Stats(id) => sandboxes::stats(&call, id).await,
+        Endpoint::Events => events::follow(&call),
         Endpoint::Exec(id) => exec::exec(call, id).await,
         Endpoint::ExecStream(id) => exec::stream(call, id).await,
         Endpoint::Command(id, command) => commands::answer(call, id, command).await,

@@ -38,7 +38,8 @@ pub(crate) async fn load(app: &Arc<App>, rows: Vec<Row>) {
         };
         let id = facts.id.clone();
         let hold = app.accounts.of(&facts.org).adopt_sandbox(facts.settings.share());
-        let Ok(sandbox) = app.registry.insert(Sandbox::new(facts, state, hold)) else {
+        let feed = app.news.of(&facts.org);
+        let Ok(sandbox) = app.registry.insert(Sandbox::new(facts, state, hold, feed)) else {
             tracing::error!(sandbox = %id, "the store has more sandboxes than a gateway may hold");
             continue;
         };

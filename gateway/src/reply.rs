@@ -5,11 +5,13 @@ mod events;
 mod exec;
 mod files;
 mod lines;
+mod told;
 
 pub(crate) use events::{Events, events, exit};
 pub(crate) use exec::Pieces;
 pub(crate) use files::{Ends, Entries, Files, Form, Text};
 pub(crate) use lines::Lines;
+pub(crate) use told::{Told, news};
 
 use crate::api::Refusal;
 use crate::error::ApiError;
@@ -36,6 +38,8 @@ pub(crate) enum ReplyBody {
     Events(Box<Events>),
     /// What a command of a shell session says, as it comes.
     Lines(Box<Lines>),
+    /// What happens in an organisation. Dropping it leaves the feed.
+    News(Box<Told>),
     /// What a worker says of files.
     Files(Box<Files>),
     /// Nothing more: what was begun cannot be completed.
@@ -59,6 +63,7 @@ impl std::fmt::Debug for ReplyBody {
             Self::Pieces(_) => "Pieces",
             Self::Events(_) => "Events",
             Self::Lines(_) => "Lines",
+            Self::News(_) => "News",
             Self::Files(_) => "Files",
             Self::Broken => "Broken",
             Self::Holding { .. } => "Holding",
@@ -96,6 +101,7 @@ impl Body for ReplyBody {
             Self::Pieces(pieces) => pieces.next(),
             Self::Events(events) => std::task::ready!(events.poll_next(cx)),
             Self::Lines(lines) => std::task::ready!(lines.poll_next(cx)),
+            Self::News(news) => std::task::ready!(news.poll_next(cx)),
             Self::Files(files) => {
                 return files.poll_next(cx).map(|made| made.map(|made| made.map(Frame::data)));
             }
@@ -113,6 +119,7 @@ impl Body for ReplyBody {
             Self::Pieces(_)
             | Self::Events(_)
             | Self::Lines(_)
+            | Self::News(_)
             | Self::Files(_)
             | Self::Broken
             | Self::Waiting(_) => false,
@@ -124,9 +131,12 @@ impl Body for ReplyBody {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Self::Holding { body, .. } => body.size_hint(),
             Self::Files(files) => files.length().map_or_else(SizeHint::default, SizeHint::with_exact),
-            Self::Pieces(_) | Self::Events(_) | Self::Lines(_) | Self::Broken | Self::Waiting(_) => {
-                SizeHint::default()
-            }
+            Self::Pieces(_)
+            | Self::Events(_)
+            | Self::Lines(_)
+            | Self::News(_)
+            | Self::Broken
+            | Self::Waiting(_) => SizeHint::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! is public (the OpenAPI says it), whose it is is not.
 
 pub(crate) mod commands;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod files;
 #[cfg(feature = "fuzzing")]
@@ -59,10 +60,12 @@ enum Resource<'a> {
     Health,
     Version,
     OpenApi,
+    Events,
     Sandboxes,
     Sandbox(&'a str),
     Lifecycle(&'a str, Lifecycle),
     Isolation(&'a str),
+    Stats(&'a str),
     Exec(&'a str),
     ExecStream(&'a str),
     Command(&'a str, Command<'a>),
@@ -151,6 +154,7 @@ pub(crate) enum Endpoint<'a> {
     Health,
     Version,
     OpenApi,
+    Events,
     ListSandboxes,
     CreateSandbox,
     GetSandbox(&'a str),
@@ -158,6 +162,7 @@ pub(crate) enum Endpoint<'a> {
     DeleteSandbox(&'a str),
     Lifecycle(&'a str, Lifecycle),
     Isolation(&'a str),
+    Stats(&'a str),
     Exec(&'a str),
     ExecStream(&'a str),
     Command(&'a str, Command<'a>),
@@ -207,6 +212,7 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Matched<'a> {
         ["healthz"] => Some(("/healthz", Resource::Health)),
         ["api", "version"] => Some(("/version", Resource::Version)),
         ["api", "openapi.json"] => Some(("/openapi.json", Resource::OpenApi)),
+        ["api", "events"] => Some(("/events", Resource::Events)),
         ["api", "sandboxes"] => Some(("/sandboxes", Resource::Sandboxes)),
         ["api", "sandboxes", id] => Some(("/sandboxes/{id}", Resource::Sandbox(id))),
         ["api", "sandboxes", id, rest @ ..] => within_sandbox(id, rest),
@@ -239,6 +245,7 @@ fn within_sandbox<'a>(id: &'a str, rest: &[&'a str]) -> Option<(&'static str, Re
         ["freeze"] => ("/sandboxes/{id}/freeze", lifecycle(Lifecycle::Freeze)),
         ["thaw"] => ("/sandboxes/{id}/thaw", lifecycle(Lifecycle::Thaw)),
         ["isolation"] => ("/sandboxes/{id}/isolation", Resource::Isolation(id)),
+        ["stats"] => ("/sandboxes/{id}/stats", Resource::Stats(id)),
         ["exec"] => ("/sandboxes/{id}/exec", Resource::Exec(id)),
         ["exec-stream"] => ("/sandboxes/{id}/exec-stream", Resource::ExecStream(id)),
         ["session-exec"] => ("/sandboxes/{id}/session-exec", Resource::Session(id, Session::Exec)),
@@ -276,6 +283,7 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
         (Resource::Health, "GET") => Ok(Endpoint::Health),
         (Resource::Version, "GET") => Ok(Endpoint::Version),
         (Resource::OpenApi, "GET") => Ok(Endpoint::OpenApi),
+        (Resource::Events, "GET") => Ok(Endpoint::Events),
         (Resource::Sandboxes, "GET") => Ok(Endpoint::ListSandboxes),
         (Resource::Sandboxes, "POST") => Ok(Endpoint::CreateSandbox),
         (Resource::Sandbox(id), "GET") => Ok(Endpoint::GetSandbox(id)),
@@ -284,6 +292,7 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
         (Resource::Lifecycle(id, step), "POST") => Ok(Endpoint::Lifecycle(id, step)),
         (Resource::Lifecycle(..), _) => Err(Miss::Method("POST")),
         (Resource::Isolation(id), "GET") => Ok(Endpoint::Isolation(id)),
+        (Resource::Stats(id), "GET") => Ok(Endpoint::Stats(id)),
         (Resource::Exec(id), "POST") => Ok(Endpoint::Exec(id)),
         (Resource::ExecStream(id), "POST") => Ok(Endpoint::ExecStream(id)),
         (Resource::Command(id, Command::List), "GET") => Ok(Endpoint::Command(id, Command::List)),
@@ -309,9 +318,8 @@ fn choose<'a>(method: &Method, resource: Resource<'a>) -> Result<Endpoint<'a>, M
             Ok(Endpoint::Files(id, action))
         }
         (Resource::FileAction(_, action), _) => Err(Miss::Method(files::method(action))),
-        (Resource::Health | Resource::Version | Resource::OpenApi | Resource::Isolation(_), _) => {
-            Err(Miss::Method("GET"))
-        }
+        (Resource::Health | Resource::Version | Resource::OpenApi | Resource::Events, _)
+        | (Resource::Isolation(_) | Resource::Stats(_), _) => Err(Miss::Method("GET")),
         (Resource::Sandboxes, _) => Err(Miss::Method("GET, POST")),
         (Resource::Sandbox(_), _) => Err(Miss::Method("GET, PATCH, DELETE")),
         (Resource::Exec(_) | Resource::ExecStream(_) | Resource::Command(..), _) => Err(Miss::Method("POST")),

@@ -14,6 +14,7 @@ use bulkhead_protocol::isolation::{Isolation, MAX_ITEMS};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, LIST_PAGE, Leak, OperatorFile, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
 };
+use bulkhead_protocol::stats::Stats;
 use link::Link;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -173,6 +174,14 @@ impl RuntimeClient {
             }
         };
         all_pages(page, SandboxId::clone).await
+    }
+
+    /// What a sandbox uses.
+    pub(crate) async fn stats(&self, id: SandboxId) -> Result<Stats, CallError> {
+        match self.call(Call::Stats { id }, limits::RUNTIME_QUICK).await? {
+            Reply::Stats(stats) => Ok(*stats),
+            _ => Err(CallError::Unexpected),
+        }
     }
 
     /// The text of a file of the operator.

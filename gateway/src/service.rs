@@ -16,6 +16,7 @@ pub(crate) mod patch;
 pub(crate) mod pool;
 pub(crate) mod pty;
 pub(crate) mod session;
+pub(crate) mod stats;
 pub(crate) mod sweep;
 
 use crate::error::ApiError;

@@ -18,6 +18,7 @@ use crate::ids;
 use crate::input::BodyBudget;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::pipeline::{self, Flights, Numbers};
 use crate::quota::{Accounts, Quota};
 use crate::reconcile;
@@ -169,6 +170,7 @@ async fn build(config: Settled, certificates: Arc<Certificates>) -> Result<Arc<A
         output: Budget::default(),
         bodies: BodyBudget::default(),
         metrics: Metrics::new(),
+        news: News::default(),
         pulse: Pulse::default(),
         turns: Turns::default(),
         watches: Watches::default(),

@@ -13,6 +13,7 @@ pub mod isolation;
 pub mod limits;
 pub mod meminfo;
 pub mod runtime;
+pub mod stats;
 
 pub use id::SandboxId;
 pub use limits::Limits;

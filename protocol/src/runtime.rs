@@ -7,6 +7,7 @@
 
 use crate::image::{Collected, FoundImage, ImageDetails, ImageId, ImageName, ImageRow, ImportImage};
 use crate::isolation::Isolation;
+use crate::stats::Stats;
 use crate::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,11 @@ pub enum Call {
         /// Which.
         id: SandboxId,
     },
+    /// What a sandbox uses. One that is asleep uses its disk. Answered by [`Reply::Stats`].
+    Stats {
+        /// Which.
+        id: SandboxId,
+    },
     /// The text of a file of the operator that only root may have to read. Answered by [`Reply::File`], or refused as
     /// [`RefusalKind::Failed`], with what is wrong as the detail, for the operator.
     ReadFile {
@@ -256,6 +262,8 @@ pub enum Reply {
     Sandboxes(Vec<SandboxStatus>),
     /// To [`Call::Inspect`].
     Isolation(Isolation),
+    /// To [`Call::Stats`].
+    Stats(Box<Stats>),
     /// To [`Call::ReadFile`].
     File {
         /// At most [`MAX_OPERATOR_FILE`] bytes.

@@ -161,6 +161,16 @@ impl Disks {
         btrfs::limit_of_subvolume(self.directory.as_fd(), number).doing("read the limit of a disk")
     }
 
+    /// Bytes that a disk uses, with its metadata, as of the last commit of the volume (30 s at most).
+    ///
+    /// # Errors
+    /// As openat(2) and ioctl(2).
+    pub fn used(&self, id: &str) -> Result<Option<u64>> {
+        let directory = below(self.directory.as_fd(), id).doing("open a disk")?;
+        let number = btrfs::subvolume_of(directory.as_fd()).doing("read what a disk uses")?;
+        btrfs::used_by_subvolume(self.directory.as_fd(), number).doing("read what a disk uses")
+    }
+
     /// Whether there is no disk, and none in the trash.
     ///
     /// # Errors

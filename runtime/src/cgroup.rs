@@ -10,6 +10,7 @@ mod birth;
 mod events;
 pub(crate) mod knobs;
 mod layout;
+mod usage;
 
 use crate::error::{Doing, Result};
 use bulkhead_protocol::runtime::Life;

@@ -118,6 +118,12 @@ pub trait Roots {
     /// Whatever failed.
     fn disk_limit(&self, id: &SandboxId) -> Result<Option<u64>, RootError>;
 
+    /// How many bytes the disk of a sandbox uses, a moment ago.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn disk_used(&self, id: &SandboxId) -> Result<Option<u64>, RootError>;
+
     /// Whether a sandbox has a disk.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod objects;
 mod openapi;
 mod organisations;
 mod routing;
+mod stats;
 mod transport;
 
 use bulkhead_tests::{Answer, Client};

@@ -29,6 +29,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/sandboxes/{id}/freeze"),
     ("post", "/sandboxes/{id}/thaw"),
     ("get", "/sandboxes/{id}/isolation"),
+    ("get", "/sandboxes/{id}/stats"),
+    ("get", "/events"),
     ("post", "/sandboxes/{id}/exec"),
     ("post", "/sandboxes/{id}/exec-stream"),
     ("post", "/sandboxes/{id}/session-exec"),

@@ -92,6 +92,10 @@ impl Roots for ImageRoots {
         Ok(self.0.disks().limit(id.as_str())?)
     }
 
+    fn disk_used(&self, id: &SandboxId) -> Result<Option<u64>, RootError> {
+        Ok(self.0.disks().used(id.as_str())?)
+    }
+
     fn has_disk(&self, id: &SandboxId) -> Result<bool, RootError> {
         Ok(self.0.disks().exists(id.as_str())?)
     }

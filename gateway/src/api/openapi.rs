@@ -3,7 +3,7 @@
 
 use crate::api::refusals;
 use crate::routes::tenants::{keys, leaks, people, register};
-use crate::routes::{commands, exec, files, images, pty, sandboxes, session, system};
+use crate::routes::{commands, events, exec, files, images, pty, sandboxes, session, system};
 use bytes::Bytes;
 use std::sync::OnceLock;
 use utoipa::openapi::RefOr;
@@ -30,6 +30,8 @@ use utoipa::{Modify, OpenApi};
         sandboxes::lifecycle::freeze,
         sandboxes::lifecycle::thaw,
         sandboxes::isolation,
+        sandboxes::stats,
+        events::follow,
         exec::exec,
         exec::stream,
         commands::run,

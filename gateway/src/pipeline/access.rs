@@ -62,9 +62,11 @@ pub(super) fn admit(
 fn scope(endpoint: Endpoint<'_>) -> Option<Scope> {
     match endpoint {
         Endpoint::Health | Endpoint::Version | Endpoint::OpenApi => None,
-        Endpoint::ListSandboxes | Endpoint::GetSandbox(_) | Endpoint::Isolation(_) => {
-            Some(Scope::SandboxesRead)
-        }
+        Endpoint::ListSandboxes
+        | Endpoint::GetSandbox(_)
+        | Endpoint::Isolation(_)
+        | Endpoint::Stats(_)
+        | Endpoint::Events => Some(Scope::SandboxesRead),
         Endpoint::CreateSandbox
         | Endpoint::PatchSandbox(_)
         | Endpoint::DeleteSandbox(_)
@@ -109,7 +111,7 @@ fn kinds(endpoint: Endpoint<'_>) -> &'static [Kind] {
             | Files::Compress
             | Files::Extract => &[Kind::Execution],
         },
-        Endpoint::Images(Images::Create) => &[Kind::Stream],
+        Endpoint::Images(Images::Create) | Endpoint::Events => &[Kind::Stream],
         _ => &[],
     }
 }

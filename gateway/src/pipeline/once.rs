@@ -66,6 +66,8 @@ pub(super) fn memory(endpoint: Endpoint<'_>) -> Memory {
         | Endpoint::CreateSandbox
         | Endpoint::GetSandbox(_)
         | Endpoint::Isolation(_)
+        | Endpoint::Stats(_)
+        | Endpoint::Events
         | Endpoint::Exec(_)
         | Endpoint::ExecStream(_)
         | Endpoint::Session(_, Session::Stream)

@@ -3,8 +3,10 @@
 use super::machine::{Event, Goal, Obstacle, Refusal, State, Way};
 use super::standing::{Advance, Departure, Standing};
 use crate::limits;
+use crate::news::{Feed, Story};
 use crate::quota::SandboxHold;
 use crate::sandbox::{AutoSleep, Facts};
+use crate::service::stats::Readings;
 use bulkhead_protocol::files::MAX_WATCHES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,17 +26,26 @@ pub(crate) struct Sandbox {
     input: Arc<Semaphore>,
     /// Its place in its organisation's quota.
     hold: SandboxHold,
+    /// Where its organisation is told what becomes of it.
+    feed: Arc<Feed>,
+    /// Whether anybody was told that it exists.
+    known: AtomicBool,
+    /// What it used lately.
+    pub(crate) readings: Readings,
 }
 
 impl Sandbox {
-    pub(crate) fn new(facts: Facts, state: State, hold: SandboxHold) -> Self {
+    pub(crate) fn new(facts: Facts, state: State, hold: SandboxHold, feed: Arc<Feed>) -> Self {
         if state.is_at_rest() {
             hold.rest();
         }
         Self {
             auto_sleep: AtomicBool::new(facts.settings.auto_sleep == AutoSleep::On),
+            known: AtomicBool::new(!matches!(state, State::Creating(_) | State::Deleting)),
+            readings: Readings::default(),
             facts,
             hold,
+            feed,
             standing: watch::Sender::new(Standing::new(state)),
             streams: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
@@ -91,13 +102,27 @@ impl Sandbox {
     /// Gives its place back: it is no more, whoever may still look at it.
     pub(super) fn release(&self) {
         self.hold.release();
+        if self.known.load(Ordering::Relaxed) {
+            self.tell("sandbox.deleted");
+        }
+    }
+
+    /// Tells its organisation.
+    fn tell(&self, what: &'static str) {
+        self.known.store(true, Ordering::Relaxed);
+        self.feed.tell(&Story::Sandbox { id: self.facts.id.as_str(), what });
+    }
+
+    /// An execution that a connection held is over.
+    pub(crate) fn tell_execution(&self, end: &'static str) {
+        self.feed.tell(&Story::Execution { sandbox: self.facts.id.as_str(), end });
     }
 
     /// Whoever waits is woken only where the state is another one.
     fn change<T>(&self, change: impl FnOnce(&mut Standing) -> T) -> T {
         let mut outcome = None;
         self.standing.send_if_modified(|standing| {
-            let before = standing.version;
+            let (before, from) = (standing.version, standing.state);
             outcome = Some(change(standing));
             // Within the lock: nobody can wake it in between.
             match standing.state {
@@ -106,6 +131,11 @@ impl Sandbox {
                 state if state.is_at_rest() => self.hold.rest(),
                 // Also one that nobody woke here: the runtime says that it runs.
                 _ => self.hold.adopt(),
+            }
+            if standing.version != before
+                && let Some(what) = standing.state.news(from)
+            {
+                self.tell(what);
             }
             standing.version != before
         });

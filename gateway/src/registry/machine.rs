@@ -18,6 +18,7 @@
 //! Whoever wins the event into a state in `-ing` drives it out of there; everybody else waits. Every launch has a number,
 //! which rises by one and is never used again; news of another launch change nothing. Must never do I/O.
 
+mod news;
 mod way;
 
 pub(crate) use way::{Goal, Obstacle, Way};

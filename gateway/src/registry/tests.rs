@@ -3,6 +3,7 @@
 mod model;
 
 use super::*;
+use crate::news::News;
 use crate::quota::Accounts;
 use crate::sandbox::{AutoSleep, Facts, MadeOf, Settings};
 use bulkhead_protocol::Limits;
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// With a place of its own.
 fn sandbox_of(facts: Facts, state: State) -> Sandbox {
     let hold = Accounts::default().of(&facts.org).adopt_sandbox(facts.settings.share());
-    Sandbox::new(facts, state, hold)
+    Sandbox::new(facts, state, hold, News::default().of("o"))
 }
 
 fn facts(org: &str) -> Facts {

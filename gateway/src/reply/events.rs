@@ -41,12 +41,17 @@ pub(crate) struct Events {
 
 /// An answer of events.
 pub(crate) fn events(live: Live, handle: u64, encoding: Encoding) -> Reply {
-    let body = Events::new(live, encoding);
-    let mut reply = with(StatusCode::OK, EVENT_STREAM, ReplyBody::Events(Box::new(body)));
+    let mut reply = event_stream(ReplyBody::Events(Box::new(Events::new(live, encoding))));
+    reply.headers_mut().insert(EXECUTION_PID, HeaderValue::from(handle));
+    reply
+}
+
+/// An answer with the headers of a stream of events.
+pub(super) fn event_stream(body: ReplyBody) -> Reply {
+    let mut reply = with(StatusCode::OK, EVENT_STREAM, body);
     let headers = reply.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(NO_BUFFERING.0, NO_BUFFERING.1);
-    headers.insert(EXECUTION_PID, HeaderValue::from(handle));
     reply
 }
 

@@ -12,7 +12,7 @@ use crate::api::{
     refusals,
 };
 use crate::error::ApiResult;
-use crate::input::{Fields, read};
+use crate::input::{self, Fields, read};
 use crate::limits;
 use crate::reply::{self, Reply, ReplyBody};
 use crate::service::exec::Finish;
@@ -124,7 +124,7 @@ pub(crate) async fn attach(call: Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     let Call { app, body, query, headers, .. } = call;
     let encoding = encoding(&query)?;
-    let otherwise = pid::offset(&query, &headers)?;
+    let otherwise = input::offset(&query, &headers)?;
     let AttachRequest { pid, from } = pid::read_attach(body, &app).await?;
     let visit = ready(&app, &sandbox).await?;
     let live = live::follow(app, visit, pid, from.or(otherwise).unwrap_or(0)).await?;

@@ -9,13 +9,15 @@ mod parse;
 
 use super::Call;
 use super::program::key_text;
-use crate::api::{CreateRequest, Done, Envelope, Isolation, Meta, Page, PatchRequest, Sandbox, refusals};
+use crate::api::{
+    CreateRequest, Done, Envelope, Isolation, Meta, Page, PatchRequest, Sandbox, Stats, refusals,
+};
 use crate::audit::Object;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{self, Fields};
 use crate::reply::{self, Reply};
 use crate::sandbox::AutoSleep;
-use crate::service::{create as creation, destroy, isolation as walls, patch as changes};
+use crate::service::{create as creation, destroy, isolation as walls, patch as changes, stats as readings};
 use hyper::StatusCode;
 use list::Filter;
 
@@ -135,6 +137,21 @@ pub(crate) async fn isolation(call: &Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     let report = walls::inspect(&call.app, &sandbox).await?;
     Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Isolation::from(&report))))
+}
+
+/// Says what a sandbox uses now and what it may use. It wakes nobody.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/stats", operation_id = "getStats", tag = "sandboxes",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = Envelope<Stats>),
+        refusals::Keyed, refusals::Ruled
+    )
+)]
+pub(crate) async fn stats(call: &Call, id: &str) -> ApiResult<Reply> {
+    let sandbox = call.sandbox(id)?;
+    let stats = readings::read(&call.app, &sandbox).await?;
+    Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Stats::from(stats))))
 }
 
 /// Ends a sandbox: its processes are gone and its disk is out of reach when the answer comes.

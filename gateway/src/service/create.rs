@@ -144,7 +144,9 @@ pub(super) async fn insert(
     hold: SandboxHold,
 ) -> ApiResult<Option<Arc<Sandbox>>> {
     let full = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "there is no room for another sandbox");
-    let sandbox = app.registry.insert(Sandbox::new(row.facts.clone(), State::NEW, hold)).map_err(full)?;
+    let feed = app.news.of(&row.facts.org);
+    let sandbox =
+        app.registry.insert(Sandbox::new(row.facts.clone(), State::NEW, hold, feed)).map_err(full)?;
     let outcome = app.store.put_sandbox(row, claim).await;
     if outcome.as_ref().is_ok_and(|claimed| *claimed == Claimed::Made) {
         return Ok(Some(sandbox));

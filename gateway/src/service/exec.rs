@@ -126,11 +126,21 @@ pub(crate) async fn run(app: Arc<App>, sandbox: Visit, job: Job) -> Result<Outco
             Err(Failure { error, so_far: outcome(collected, Finish::Gone, start) })
         }
     };
-    app.metrics.execution_ended(match &result {
-        Ok(outcome) => word(outcome.finish),
-        Err(_) => "failed",
-    });
+    ended(
+        &app,
+        &sandbox,
+        match &result {
+            Ok(outcome) => word(outcome.finish),
+            Err(_) => "failed",
+        },
+    );
     result
+}
+
+/// Counts an execution that a connection held, and tells its organisation.
+pub(super) fn ended(app: &App, sandbox: &Sandbox, end: &'static str) {
+    app.metrics.execution_ended(end);
+    sandbox.tell_execution(end);
 }
 
 /// How the conversation with the agent ended.

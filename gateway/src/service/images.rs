@@ -9,6 +9,7 @@ use crate::api::image_id;
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
+use crate::news::Story;
 use crate::runtime_client::CallError;
 use archive::Archive;
 use bulkhead_protocol::image::{ImageName, ImageRow, ImportImage};
@@ -51,7 +52,10 @@ pub(crate) async fn remove(app: &App, org: &str, id: &str) -> ApiResult<()> {
     if row.org.is_none() {
         return Err(not_found());
     }
-    app.runtime.remove_image(org.to_owned(), row.name).await.map_err(explain)
+    let name = row.name.to_string();
+    app.runtime.remove_image(org.to_owned(), row.name).await.map_err(explain)?;
+    app.news.of(org).tell(&Story::Image { name: &name, what: "image.deleted" });
+    Ok(())
 }
 
 /// Makes an image of an archive that has come. It is a task of its own: a client that goes away changes nothing.
@@ -60,7 +64,12 @@ pub(crate) async fn import(app: &Arc<App>, order: ImportImage, archive: Archive)
     let task = tokio::spawn(async move {
         let Archive { file, _place } = archive;
         let progress = unheard().map_err(ApiError::internal)?;
-        app.runtime.import_image(order, file, progress).await.map_err(explain)
+        let org = order.org.clone();
+        let row = app.runtime.import_image(order, file, progress).await.map_err(explain)?;
+        if let Some(org) = org {
+            app.news.of(&org).tell(&Story::Image { name: &row.name.to_string(), what: "image.imported" });
+        }
+        Ok(row)
     });
     task.await.map_err(ApiError::internal)?
 }

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::input::Switch;
+use crate::news::Story;
 use crate::store::{KeyRow, Owner, StoreError, StoreResult};
 use std::sync::Arc;
 
@@ -22,10 +23,15 @@ where
     task.await.map_err(|_| StoreError::Gone)?
 }
 
+fn tell(app: &App, org: &str, id: &str, what: &'static str) {
+    app.news.of(org).tell(&Story::Key { id, what });
+}
+
 /// Keeps a new key.
 pub(crate) async fn insert(app: &Arc<App>, row: KeyRow) -> StoreResult<()> {
     change(app, move |app| async move {
         app.store.insert_key(row.clone()).await?;
+        tell(&app, &row.org, &row.id, "key.created");
         app.keys.admit(row);
         Ok(())
     })
@@ -46,6 +52,7 @@ pub(crate) async fn insert_owner(app: &Arc<App>, owner: Owner, row: KeyRow) -> S
 pub(crate) async fn switch(app: &Arc<App>, org: String, id: String, active: Switch) -> StoreResult<KeyRow> {
     change(app, move |app| async move {
         let row = app.store.activate_key(org, id, active).await?;
+        tell(&app, &row.org, &row.id, "key.changed");
         app.keys.renew(row.clone());
         Ok(row)
     })
@@ -55,7 +62,9 @@ pub(crate) async fn switch(app: &Arc<App>, org: String, id: String, active: Swit
 /// Ends the key `id` for good.
 pub(crate) async fn revoke(app: &Arc<App>, id: String) -> StoreResult<()> {
     change(app, move |app| async move {
-        app.keys.renew(app.store.revoke_key(id).await?);
+        let row = app.store.revoke_key(id).await?;
+        tell(&app, &row.org, &row.id, "key.revoked");
+        app.keys.renew(row);
         Ok(())
     })
     .await
@@ -64,7 +73,8 @@ pub(crate) async fn revoke(app: &Arc<App>, id: String) -> StoreResult<()> {
 /// Drops the key `id` of `org`.
 pub(crate) async fn delete(app: &Arc<App>, org: String, id: String) -> StoreResult<()> {
     change(app, move |app| async move {
-        app.store.delete_key(org, id.clone()).await?;
+        app.store.delete_key(org.clone(), id.clone()).await?;
+        tell(&app, &org, &id, "key.deleted");
         app.keys.forget(&id);
         Ok(())
     })

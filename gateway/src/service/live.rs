@@ -5,7 +5,7 @@
 //!  reading ──Ended──▶ over          reading ──fault, death, watchdog──▶ explaining ──▶ over
 //! ```
 
-use super::exec::{Finish, Job, departure, explain, fault, overdue, place, word};
+use super::exec::{Finish, Job, departure, ended as over, explain, fault, overdue, place, word};
 use super::life::departed;
 use crate::agent_client::{AgentError, FrameStream, Frames, Item};
 use crate::app::App;
@@ -115,7 +115,7 @@ pub(crate) async fn attached(app: Arc<App>, sandbox: Visit, job: Job) -> ApiResu
             Ok((Live::new(app, sandbox, Part { stream, time, counts: Counts::Execution, place }), handle))
         }
         Err(error) => {
-            app.metrics.execution_ended("failed");
+            over(&app, &sandbox, "failed");
             Err(error)
         }
     }
@@ -183,7 +183,7 @@ impl Live {
     fn count(&mut self, finish: Finish) {
         if self.counts == Counts::Execution {
             self.counts = Counts::Nothing;
-            self.app.metrics.execution_ended(word(finish));
+            over(&self.app, &self.sandbox, word(finish));
         }
     }
 
@@ -244,7 +244,7 @@ impl Drop for Live {
     fn drop(&mut self) {
         if self.counts == Counts::Execution {
             // The client left before the end.
-            self.app.metrics.execution_ended("left");
+            over(&self.app, &self.sandbox, "left");
         }
     }
 }

@@ -10,6 +10,7 @@ use bulkhead_protocol::runtime::{
     Call, CreateSandbox, Disk, Event, LIST_PAGE, Leak, LeakKind, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL,
     RefusalKind, Reply, Request, SandboxStatus, Scarce,
 };
+use bulkhead_protocol::stats::{self, Memory, Stats};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen,
     recvmsg, send, socket,
@@ -173,6 +174,11 @@ impl FakeRuntime {
             Call::Inspect { id } if state.agents.contains_key(&id) => Reply::Isolation(report()),
             Call::Inspect { id } if state.disks.contains(&id) => refused(RefusalKind::NotRunning),
             Call::Inspect { .. } => refused(RefusalKind::Unknown),
+            Call::Stats { id } if !state.disks.contains(&id) => refused(RefusalKind::Unknown),
+            Call::Stats { id } => {
+                state.calls.push(name);
+                Reply::Stats(Box::new(stats(state.agents.contains_key(&id))))
+            }
             Call::ReadFile { file } => self.operator.read(file),
             Call::List { after } => {
                 let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
@@ -307,6 +313,13 @@ fn receive(stream: &UnixStream, buffer: &mut [u8]) -> (usize, Vec<File>) {
         other => panic!("{other:?}"),
     });
     (message.bytes, rights.map(runtime_images::owned).collect())
+}
+
+/// What one that runs uses, or one that is asleep.
+fn stats(runs: bool) -> Stats {
+    let memory = Memory { current: runs.then_some(1 << 20), peak: None, limit: runs.then_some(88 << 20) };
+    let disk = stats::Disk { used: Some(4096), limit: Some(1 << 30) };
+    Stats { memory, disk, executions: runs.then_some(1), ..Stats::default() }
 }
 
 pub(crate) fn refused(kind: RefusalKind) -> Reply {

@@ -7,11 +7,13 @@ use crate::failpoint::failpoint;
 use crate::inspect::{Place, inspect};
 use crate::leaks::{self, Known};
 use crate::record::{Fate, Phase};
+use crate::roots::RootError;
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{
     Call, LIST_PAGE, Leak, Life, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus, is_hostname,
 };
+use bulkhead_protocol::stats::Stats;
 use std::os::fd::AsFd;
 
 impl Server {
@@ -44,6 +46,7 @@ impl Server {
             Call::Name { id, hostname } => self.name(waiter, &id, &hostname),
             Call::Destroy { id } => self.destroy(waiter, &id),
             Call::Inspect { id } => self.inspect(waiter, &id),
+            Call::Stats { id } => self.stats(waiter, &id),
             Call::ReadFile { file } => match self.operator.read(file) {
                 Ok(text) => self.answer(waiter, Reply::File { text }),
                 Err(detail) => self.refuse(waiter, RefusalKind::Failed, detail),
@@ -80,6 +83,27 @@ impl Server {
             Some(report) => self.answer(waiter, Reply::Isolation(report)),
             None => self.refuse(waiter, RefusalKind::NotRunning, id.to_string()),
         }
+    }
+
+    fn stats(&mut self, waiter: Waiter, id: &SandboxId) {
+        let mut stats = match self.table.get(id) {
+            // Counters of a group that is being emptied are nobody's.
+            Some(Sandbox::Running { .. }) => self.groups.get(id).ok().flatten().map(|group| group.usage()),
+            _ => None,
+        }
+        .unwrap_or_default();
+        let read = |value: std::result::Result<Option<u64>, RootError>| {
+            value.unwrap_or_else(|error| {
+                tracing::debug!(%id, "{}", chain(&*error));
+                None
+            })
+        };
+        stats.disk.used = read(self.roots.disk_used(id));
+        stats.disk.limit = read(self.roots.disk_limit(id));
+        if stats == Stats::default() {
+            return self.refuse(waiter, RefusalKind::Unknown, id.to_string());
+        }
+        self.answer(waiter, Reply::Stats(Box::new(stats)));
     }
 
     fn name(&mut self, waiter: Waiter, id: &SandboxId, hostname: &str) {

@@ -20,6 +20,8 @@ const LIMIT_REFERENCED: u64 = 1;
 const QUOTA_TREE: u64 = 8;
 /// `BTRFS_QGROUP_LIMIT_KEY`: the item of a group's limits.
 const LIMIT_ITEM: u32 = 244;
+/// `BTRFS_QGROUP_INFO_KEY`: the item of what a group uses.
+const INFO_ITEM: u32 = 242;
 /// Bytes for results in [`SearchArgs`], which is a page in all.
 const FOUND: usize = 4096 - 104;
 /// `btrfs_ioctl_search_header`, which stands before each result.
@@ -165,6 +167,22 @@ pub fn limit_subvolume(root: BorrowedFd<'_>, number: u64, bytes: u64) -> Result<
 /// # Errors
 /// As ioctl(2): `ENOENT` while quotas are off.
 pub fn limit_of_subvolume(root: BorrowedFd<'_>, number: u64) -> Result<Option<u64>> {
+    // `btrfs_qgroup_limit_item`: flags, then the bound of what is referred to.
+    let words = quota_item(root, number, LIMIT_ITEM)?;
+    Ok(words.filter(|[flags, _]| flags & LIMIT_REFERENCED != 0).map(|[_, bytes]| bytes))
+}
+
+/// Bytes that a subvolume uses, as of the last commit of the file system, which makes one each 30 s at least.
+///
+/// # Errors
+/// As ioctl(2): `ENOENT` while quotas are off.
+pub fn used_by_subvolume(root: BorrowedFd<'_>, number: u64) -> Result<Option<u64>> {
+    // `btrfs_qgroup_info_item`: a generation, then what is referred to.
+    Ok(quota_item(root, number, INFO_ITEM)?.map(|[_, bytes]| bytes))
+}
+
+/// The first two numbers of an item of a quota group.
+fn quota_item(root: BorrowedFd<'_>, number: u64, kind: u32) -> Result<Option<[u64; 2]>> {
     let mut args = SearchArgs {
         tree: QUOTA_TREE,
         least_object: 0,
@@ -173,24 +191,20 @@ pub fn limit_of_subvolume(root: BorrowedFd<'_>, number: u64) -> Result<Option<u6
         most_offset: number,
         least_transaction: 0,
         most_transaction: u64::MAX,
-        least_kind: LIMIT_ITEM,
-        most_kind: LIMIT_ITEM,
+        least_kind: kind,
+        most_kind: kind,
         items: 1,
         unused: 0,
         unused_too: [0; 4],
         found: [0; FOUND],
     };
     ioctl(root, SEARCH, &mut args).during("ioctl", || format!("BTRFS_IOC_TREE_SEARCH {number}"))?;
-    if args.items != 1 {
-        return Ok(None);
-    }
-    // `btrfs_qgroup_limit_item`, little endian: flags, then the bound of what is referred to.
+    // Little endian, behind the header of the result.
     let word = |at: usize| -> u64 {
         let bytes = args.found.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u64::from_le_bytes)
     };
-    let (flags, bytes) = (word(SEARCH_HEADER), word(SEARCH_HEADER + 8));
-    Ok((flags & LIMIT_REFERENCED != 0).then_some(bytes))
+    Ok((args.items == 1).then(|| [word(SEARCH_HEADER), word(SEARCH_HEADER + 8)]))
 }
 
 /// Forgets the quota group of a subvolume that was destroyed. Newer kernels (6.11) do so themselves, and refuse it

@@ -3,6 +3,7 @@
 
 use super::super::machine::*;
 use super::{Sandbox, facts};
+use crate::news::News;
 use crate::quota::{Accounts, Quota};
 use proptest::prelude::*;
 
@@ -193,7 +194,7 @@ proptest! {
         let share = facts.settings.share();
         let account = Accounts::default().of("o");
         account.set(Quota { cpu_millis: Some(share.cpu_millis), ..Quota::UNLIMITED });
-        let sandbox = Sandbox::new(facts, State::NEW, account.take_sandbox(share).unwrap());
+        let sandbox = Sandbox::new(facts, State::NEW, account.take_sandbox(share).unwrap(), News::default().of("o"));
         let mut taken = true;
         for event in events {
             let state = sandbox.apply(event).unwrap_or_else(|_| sandbox.state());
