@@ -9,6 +9,7 @@ mod fetch;
 mod gateway;
 mod image;
 mod importer;
+mod log;
 mod operator;
 mod process;
 mod purge;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log(&cli.command);
+    start_log(&cli.command);
     let done = process::unblock_signals().and_then(|()| run(cli.command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,14 +35,14 @@ fn main() -> ExitCode {
 }
 
 /// A server logs as its configuration says; one that cannot be read is told about by who uses it.
-fn log(command: &Command) {
+fn start_log(command: &Command) {
     let settings = match command {
         Command::Serve(flags) | Command::Runtime(flags) | Command::Gateway(flags) => flags.settings().ok(),
         _ => None,
     };
     match settings {
-        Some(settings) => process::log_to_stderr(&settings.log, settings.log_format),
-        None => process::log_to_stderr(config::LOG, config::LogFormat::Text),
+        Some(settings) => log::start(&settings.log, settings.log_format),
+        None => log::start(config::LOG, config::LogFormat::Text),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The operator's files as the two halves see them: the runtime reads them, as root, and the gateway gets texts.
 
 use crate::config::{Flags, Half, OnStop, Register, Settings, TlsFiles, needs_restart};
-use crate::process;
+use crate::log;
 use anyhow::Context;
 use bulkhead_gateway::{Registration, Tls};
 use bulkhead_protocol::runtime::{MAX_OPERATOR_FILE, OperatorFile};
@@ -91,7 +91,7 @@ fn take_over(half: Half, old: &Settings, new: &Settings) {
     for key in needs_restart(half, old, new) {
         tracing::warn!(key, "the setting has changed and needs a restart");
     }
-    if let Err(error) = process::set_log(&new.log) {
+    if let Err(error) = log::change(&new.log) {
         tracing::error!("the log stays as it was: {error:#}");
     }
 }

@@ -1,19 +1,13 @@
 //! What every half does to its own process.
 
-use crate::config::LogFormat;
 use anyhow::Context;
 use caps::CapSet;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid};
-use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::OnceLock;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// Exit status for "it will not work until somebody changes something" (EX_CONFIG of sysexits(3)): the supervisor
 /// does not start such a half again.
@@ -55,34 +49,6 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
 /// Takes every signal again: a child inherits what the supervisor or the runtime blocks for its own loop.
 pub(crate) fn unblock_signals() -> anyhow::Result<()> {
     nix::sys::signal::SigSet::all().thread_unblock().context("unblock signals")
-}
-
-/// The filter of the log, to be changed while the process runs.
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
-/// The variable that says what is logged, whatever a configuration says.
-const LOG_ENV: &str = "BULKHEAD_LOG";
-
-/// Logs to standard error what `directives` say, or the environment.
-pub(crate) fn log_to_stderr(directives: &str, format: LogFormat) {
-    let (filter, handle) = reload::Layer::new(filter(directives).unwrap_or_else(|_| EnvFilter::new("info")));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let lines = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
-    };
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    // Nobody else sets it: this is called once.
-    drop(FILTER.set(handle));
-}
-
-/// Changes what is logged.
-pub(crate) fn set_log(directives: &str) -> anyhow::Result<()> {
-    let Some(handle) = FILTER.get() else { return Ok(()) };
-    handle.reload(filter(directives)?).context("change the log")
-}
-
-fn filter(directives: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_from_env(LOG_ENV).or_else(|_| EnvFilter::try_new(directives)).context("log")
 }
 
 /// As many open files as the system lets this process have.

@@ -79,13 +79,15 @@ pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) message: Cow<'static, str>,
     pub(crate) cause: Option<Cause>,
+    /// The name of the limit that was reached, for metrics, where the message has numbers in it.
+    limit: Option<&'static str>,
 }
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), cause: None }
+        Self { status, message: message.into(), cause: None, limit: None }
     }
 
     /// 400; the message starts with the name of the field.
@@ -110,6 +112,30 @@ impl ApiError {
     pub(crate) fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// Names the limit that was reached.
+    pub(crate) fn of_limit(mut self, name: &'static str) -> Self {
+        self.limit = Some(name);
+        self
+    }
+
+    /// The limit that refused this request, if one did: its name, or else the words of the refusal, which are ours.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        let full = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::INSUFFICIENT_STORAGE,
+        ];
+        if !full.contains(&self.status) {
+            return None;
+        }
+        let words = match &self.message {
+            Cow::Borrowed(text) => Some(*text),
+            Cow::Owned(_) => None,
+        };
+        Some(self.limit.or(words).unwrap_or("other"))
     }
 
     /// The causes, outermost first, for the log.

@@ -84,6 +84,11 @@ impl Fair {
         turn.await.map_err(ApiError::internal)
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting
+    }
+
     /// Whether another one of `org` may wait, by now.
     pub(crate) fn has_room(&self, org: &str) -> ApiResult<()> {
         self.queued(&self.lock(), org).map(drop)
@@ -94,7 +99,7 @@ impl Fair {
         let length = state.queues.get(org).map_or(0, VecDeque::len);
         if length >= self.bounds.of_one {
             let text = format!("{length} sandboxes of this organisation are waiting to be started");
-            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, text));
+            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("waiting launches"));
         }
         if state.waiting >= self.bounds.of_all {
             let text = "too many sandboxes are waiting to be started";

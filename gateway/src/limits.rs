@@ -85,6 +85,8 @@ pub(crate) const TRIM: usize = 100;
 /// Between two looks for such answers that are too old.
 pub(crate) const ANSWER_SWEEP: Duration = Duration::from_secs(600);
 
+/// How long a scrape of the metrics waits for the runtime.
+pub(crate) const SCRAPE: Duration = Duration::from_secs(2);
 /// Events of one organisation that are kept for who comes late; each has about 200 bytes.
 pub(crate) const NEWS: usize = 1024;
 /// Connections that follow the events of one organisation.

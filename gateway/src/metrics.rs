@@ -1,5 +1,8 @@
 //! What can be counted, in one place. Labels come from closed sets of ours, never from a client or a sandbox.
 
+mod runtime;
+
+use bulkhead_protocol::stats::Counters;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +27,18 @@ pub(crate) struct Route {
     pub(crate) route: &'static str,
 }
 
+/// A step of a create or a wake.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Step {
+    pub(crate) step: &'static str,
+}
+
+/// A bound that a client ran into.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Limit {
+    pub(crate) limit: &'static str,
+}
+
 /// A word of a closed set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Kind {
@@ -37,6 +52,7 @@ pub(crate) struct Status {
 }
 
 type Latency = Family<Route, Histogram, fn() -> Histogram>;
+type Steps = Family<Step, Histogram, fn() -> Histogram>;
 
 /// Every metric of the process.
 #[derive(Debug)]
@@ -44,6 +60,13 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Answer, Counter>,
     latency: Latency,
+    launch_steps: Steps,
+    limits_hit: Family<Limit, Counter>,
+    imports: Family<Kind, Counter>,
+    creates: Family<Kind, Counter>,
+    pool_ready: Gauge,
+    pool_wanted: Gauge,
+    queue: Gauge,
     sandboxes: Family<Status, Gauge>,
     pub(crate) executions_started: Counter,
     executions_ended: Family<Kind, Counter>,
@@ -53,15 +76,28 @@ pub(crate) struct Metrics {
     streams: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) handshakes_failed: Counter,
-    pub(crate) certificate_ends: Gauge,
+    certificate_ends: Gauge,
     pub(crate) leaks: Gauge,
     pub(crate) audit_lines: Counter,
     pub(crate) audit_dropped: Counter,
 }
 
+/// How a text ends (OpenMetrics).
+const END: &str = "# EOF\n";
+
 fn latency() -> Histogram {
     // 100 µs to 100 s.
     Histogram::new(exponential_buckets(0.0001, 2.0, 21))
+}
+
+/// What a scrape looks up.
+#[derive(Debug, Default)]
+pub(crate) struct Now {
+    pub(crate) pool_ready: i64,
+    pub(crate) pool_wanted: i64,
+    pub(crate) queue: i64,
+    /// Seconds since 1970; 0 without a certificate.
+    pub(crate) certificate_ends: i64,
 }
 
 impl Metrics {
@@ -70,6 +106,13 @@ impl Metrics {
             registry: Registry::with_prefix("bulkhead_gateway"),
             requests: Family::default(),
             latency: Family::new_with_constructor(latency),
+            launch_steps: Family::new_with_constructor(latency),
+            limits_hit: Family::default(),
+            imports: Family::default(),
+            creates: Family::default(),
+            pool_ready: Gauge::default(),
+            pool_wanted: Gauge::default(),
+            queue: Gauge::default(),
             sandboxes: Family::default(),
             executions_started: Counter::default(),
             executions_ended: Family::default(),
@@ -85,6 +128,7 @@ impl Metrics {
             audit_dropped: Counter::default(),
         };
         metrics.register();
+        metrics.register_launches();
         metrics
     }
 
@@ -111,6 +155,49 @@ impl Metrics {
         r.register("leaks", "Sandboxes that only the runtime knows", self.leaks.clone());
         r.register("audit_lines", "Lines of the audit log", self.audit_lines.clone());
         r.register("audit_dropped", "Lines that the audit log had no room for", self.audit_dropped.clone());
+    }
+
+    fn register_launches(&mut self) {
+        let r = &mut self.registry;
+        r.register("launch_step_seconds", "Time of the steps of launches", self.launch_steps.clone());
+        r.register(
+            "limits_hit",
+            "Requests refused by a quota or a limit, or for want of something",
+            self.limits_hit.clone(),
+        );
+        r.register("imports", "Images imported for organisations, by their end", self.imports.clone());
+        r.register("creates", "Sandboxes made, by where they came from", self.creates.clone());
+        r.register("pool_ready", "Sandboxes made ahead that wait", self.pool_ready.clone());
+        r.register("pool_wanted", "Sandboxes made ahead that there should be", self.pool_wanted.clone());
+        r.register("launch_queue", "Launches that wait for their turn", self.queue.clone());
+    }
+
+    /// A step of a launch, or of what is done for one, took so long.
+    pub(crate) fn launch_step(&self, step: &'static str, time: Duration) {
+        self.launch_steps.get_or_create(&Step { step }).observe(time.as_secs_f64());
+    }
+
+    /// A request was refused by this limit.
+    pub(crate) fn limit_hit(&self, limit: &'static str) {
+        self.limits_hit.get_or_create(&Limit { limit }).inc();
+    }
+
+    /// An import of an organisation's image is over.
+    pub(crate) fn imported(&self, kind: &'static str) {
+        self.imports.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// A sandbox was made.
+    pub(crate) fn created(&self, kind: &'static str) {
+        self.creates.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// What is there at the moment of a look.
+    pub(crate) fn look(&self, now: &Now) {
+        self.pool_ready.set(now.pool_ready);
+        self.pool_wanted.set(now.pool_wanted);
+        self.queue.set(now.queue);
+        self.certificate_ends.set(now.certificate_ends);
     }
 
     pub(crate) fn answered(&self, answer: Answer, time: Duration) {
@@ -144,13 +231,24 @@ impl Metrics {
         Open(self.sockets.clone())
     }
 
-    /// Prometheus text; `statuses` is how many sandboxes have which public status.
-    pub(crate) fn text(&self, statuses: &[(&'static str, i64)]) -> Result<String, std::fmt::Error> {
+    /// OpenMetrics text; `statuses` is how many sandboxes have which public status.
+    /// what the runtime counts comes last, where it answered.
+    pub(crate) fn text(
+        &self,
+        statuses: &[(&'static str, i64)],
+        runtime: Option<&Counters>,
+    ) -> Result<String, std::fmt::Error> {
         for (status, count) in statuses {
             self.sandboxes.get_or_create(&Status { status }).set(*count);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
+        if let Some(counters) = runtime {
+            // The end of the text stands behind everything.
+            text.truncate(text.trim_end_matches(END).len());
+            runtime::write(&mut text, counters)?;
+            text.push_str(END);
+        }
         Ok(text)
     }
 }
@@ -170,13 +268,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_metric_is_documented() {
+        let metrics = Metrics::new();
+        metrics.answered(Answer { method: "GET", route: "/healthz", status: 200 }, Duration::ZERO);
+        metrics.launch_step("hello", Duration::ZERO);
+        let counts: [fn(&Metrics, &'static str); 5] = [
+            Metrics::limit_hit,
+            Metrics::imported,
+            Metrics::created,
+            Metrics::execution_ended,
+            Metrics::agent_fault,
+        ];
+        counts.iter().for_each(|count| count(&metrics, "x"));
+        let text = metrics.text(&[("running", 1)], Some(&Counters::default())).unwrap();
+        let list = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../METRICS.md")).unwrap();
+        let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        assert!(names.len() > 25, "{text}");
+        for name in names {
+            let (name, kind) = name.split_once(' ').unwrap();
+            let row = format!("| `{name}` | {kind} |");
+            assert!(list.contains(&row), "METRICS.md has no {row}");
+        }
+        assert!(text.ends_with(END) && text.matches(END).count() == 1);
+    }
+
+    #[test]
     fn the_text_has_every_metric() {
         let metrics = Metrics::new();
         metrics.answered(Answer { method: "GET", route: "/healthz", status: 200 }, Duration::from_millis(1));
         metrics.execution_ended("exited");
         metrics.agent_fault("late");
         let _open = metrics.connection();
-        let text = metrics.text(&[("running", 3)]).unwrap();
+        let text = metrics.text(&[("running", 3)], None).unwrap();
         for line in [
             r#"bulkhead_gateway_requests_total{method="GET",route="/healthz",status="200"} 1"#,
             r#"bulkhead_gateway_sandboxes{status="running"} 3"#,

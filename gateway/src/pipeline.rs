@@ -32,6 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use tracing::Instrument;
 
 static FAILURES: Limiter = Limiter::new();
 
@@ -48,8 +49,14 @@ struct Trace<'a> {
 
 /// Answers one request of a client.
 pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Request<Incoming>) -> Reply {
-    let start = Instant::now();
     let id = numbers.next();
+    // Whatever is logged on the way has the request's id.
+    let span = tracing::info_span!("request", id);
+    answer(app, id, request).instrument(span).await
+}
+
+async fn answer(app: Arc<App>, id: String, request: Request<Incoming>) -> Reply {
+    let start = Instant::now();
     let path = request.uri().path().to_owned();
     let matched = find(request.method(), &path);
     let template = matched.template;
@@ -68,6 +75,9 @@ pub(crate) async fn handle(app: Arc<App>, numbers: Arc<Numbers>, request: Reques
     };
     let mut reply = outcome.unwrap_or_else(|error| {
         note(&error, &id, template);
+        if let Some(limit) = error.limit() {
+            app.metrics.limit_hit(limit);
+        }
         refused(&error)
     });
     let owned = |place: Place| trace.principal.as_ref().is_some_and(|who| place.claim().is_of(who));

@@ -14,7 +14,7 @@ use bulkhead_protocol::isolation::{Isolation, MAX_ITEMS};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, LIST_PAGE, Leak, OperatorFile, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus,
 };
-use bulkhead_protocol::stats::Stats;
+use bulkhead_protocol::stats::{Counters, MAX_STEPS, Stats};
 use link::Link;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -180,6 +180,14 @@ impl RuntimeClient {
     pub(crate) async fn stats(&self, id: SandboxId) -> Result<Stats, CallError> {
         match self.call(Call::Stats { id }, limits::RUNTIME_QUICK).await? {
             Reply::Stats(stats) => Ok(*stats),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
+    /// What the runtime has done so far.
+    pub(crate) async fn counters(&self) -> Result<Counters, CallError> {
+        match self.call(Call::Counters, limits::RUNTIME_QUICK).await? {
+            Reply::Counters(counters) if counters.steps.len() <= MAX_STEPS => Ok(*counters),
             _ => Err(CallError::Unexpected),
         }
     }

@@ -17,7 +17,7 @@ use crate::fair::Fair;
 use crate::ids;
 use crate::input::BodyBudget;
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Now};
 use crate::news::News;
 use crate::pipeline::{self, Flights, Numbers};
 use crate::quota::{Accounts, Quota};
@@ -255,9 +255,18 @@ impl Handler for Scrape {
                 *count += 1;
             }
         }
-        let ends = self.app.certificates.current().map_or(0, |certificate| certificate.ends);
-        self.app.metrics.certificate_ends.set(ends);
-        let text = self.app.metrics.text(&counts).unwrap_or_default();
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let (ready, wanted) = self.app.pool.fill();
+        self.app.metrics.look(&Now {
+            pool_ready: count(ready),
+            pool_wanted: count(wanted),
+            queue: count(self.app.fair.waiting()),
+            certificate_ends: self.app.certificates.current().map_or(0, |certificate| certificate.ends),
+        });
+        // Without a runtime there is still the rest.
+        let runtime = tokio::time::timeout(limits::SCRAPE, self.app.runtime.counters()).await;
+        let runtime = runtime.ok().and_then(Result::ok);
+        let text = self.app.metrics.text(&counts, runtime.as_ref()).unwrap_or_default();
         let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         reply::with(StatusCode::OK, kind, ReplyBody::Whole(Bytes::from(text)))
     }

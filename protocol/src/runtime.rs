@@ -7,7 +7,7 @@
 
 use crate::image::{Collected, FoundImage, ImageDetails, ImageId, ImageName, ImageRow, ImportImage};
 use crate::isolation::Isolation;
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 use crate::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +140,8 @@ pub enum Call {
         /// Which.
         id: SandboxId,
     },
+    /// What the runtime has done so far. Answered by [`Reply::Counters`].
+    Counters,
     /// The text of a file of the operator that only root may have to read. Answered by [`Reply::File`], or refused as
     /// [`RefusalKind::Failed`], with what is wrong as the detail, for the operator.
     ReadFile {
@@ -264,6 +266,8 @@ pub enum Reply {
     Isolation(Isolation),
     /// To [`Call::Stats`].
     Stats(Box<Stats>),
+    /// To [`Call::Counters`].
+    Counters(Box<Counters>),
     /// To [`Call::ReadFile`].
     File {
         /// At most [`MAX_OPERATOR_FILE`] bytes.

@@ -59,3 +59,32 @@ pub struct Disk {
     /// Ceiling.
     pub limit: Option<u64>,
 }
+
+/// What a runtime has done since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Launches that succeeded.
+    pub launched: u64,
+    /// Launches that failed.
+    pub failed: u64,
+    /// Agents that ended though nobody asked for it.
+    pub died: u64,
+    /// Launches refused for want of room.
+    pub refused: u64,
+    /// Where the time of launches went, at most [`MAX_STEPS`].
+    pub steps: Vec<Step>,
+}
+
+/// Most rows of [`Counters::steps`].
+pub const MAX_STEPS: usize = 16;
+
+/// One step of all launches.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name: small letters and spaces.
+    pub name: String,
+    /// How often it was taken.
+    pub count: u64,
+    /// How long it took in all, in microseconds.
+    pub sum_us: u64,
+}

@@ -29,7 +29,7 @@ use bulkhead_sys::seccomp::{Profile, compile};
 use bulkhead_sys::spawn::{Child, Outcome, spawn_apart};
 use bulkhead_sys::userns::IdRange;
 use bulkhead_sys::{fd, userns};
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, Times};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Score that makes an agent go before the host's own daemons when the host runs out of memory.

@@ -26,7 +26,7 @@ use crate::conn::{self, Connection, Listener, MAX_CONNECTIONS, Received, Waiter}
 use crate::error::{Doing, Error, Result, chain};
 use crate::ids::Slots;
 use crate::instance::Instance;
-use crate::launch::Launcher;
+use crate::launch::{Launcher, Times};
 use crate::networks::{Networks, QUIET};
 use crate::operator::{Changeable, OnStop, Operator};
 use crate::record::{Fate, Record, Records};
@@ -34,6 +34,7 @@ use crate::roots::Roots;
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{Call, Event, Message, RefusalKind, Reply};
+use bulkhead_protocol::stats::Counters;
 use bulkhead_sys::error::Context;
 use bulkhead_sys::pidfd;
 use manager::Manager;
@@ -94,6 +95,8 @@ struct Server {
     manager: Manager,
     operator: Box<dyn Operator>,
     on_stop: OnStop,
+    counters: Counters,
+    times: Times,
     /// Set when the runtime was told to stop and destroys first.
     stop_by: Option<Instant>,
 }
@@ -172,6 +175,8 @@ impl Server {
             manager: Manager::of_environment(),
             operator: config.operator,
             on_stop: config.changeable.on_stop,
+            counters: Counters::default(),
+            times: Times::default(),
             stop_by: None,
         };
         server.poll.add(server.listener.socket.as_fd(), Token::Listener)?;
@@ -324,6 +329,7 @@ impl Server {
         if let Ok(Some(exit)) = pidfd::try_wait(pidfd.as_fd()) {
             tracing::info!(id = %record.id, ?exit, "agent ended");
         }
+        self.counters.died += 1;
         let event = Message::Event(Event::Died { id: record.id.clone(), launch: record.launch });
         self.begin_end_of(record, None, Fate::Keep, Vec::new());
         let deaf = self.connections.iter().filter(|(_, connection)| !connection.send(&event));

@@ -22,7 +22,7 @@ pub(crate) struct Over {
 
 impl From<Over> for ApiError {
     fn from(Over { most, what }: Over) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, format!("quota: at most {most} {what}"))
+        Self::new(StatusCode::TOO_MANY_REQUESTS, format!("quota: at most {most} {what}")).of_limit(what)
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn follow(call: &Call) -> ApiResult<Reply> {
     let reader = feed.follow(from).ok_or_else(|| {
         let text =
             format!("at most {} connections follow the events of an organisation", limits::NEWS_READERS);
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text)
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("followers of events")
     })?;
     Ok(reply::news(reader, call.app.metrics.stream()))
 }

@@ -58,7 +58,7 @@ pub(crate) async fn input(
     let _place = place(sandbox)?;
     let _room = sandbox.input(bytes.len()).ok_or_else(|| {
         let text = "too much input waits to be read by this sandbox's commands";
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text)
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("input of a sandbox")
     })?;
     let query = match then {
         Then::MoreInput => "",

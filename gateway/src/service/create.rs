@@ -23,6 +23,7 @@ use bulkhead_protocol::runtime::Disk;
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// The number of a sandbox's first launch.
 pub(crate) const FIRST: u32 = 1;
@@ -52,7 +53,7 @@ pub(crate) async fn create(
     order: Order,
     claim: Option<Claim>,
 ) -> ApiResult<Arc<Sandbox>> {
-    let task = tokio::spawn(begin(Arc::clone(app), principal, order, claim));
+    let task = tokio::spawn(begin(Arc::clone(app), principal, order, claim).in_current_span());
     task.await.map_err(ApiError::internal)?
 }
 
@@ -108,7 +109,10 @@ async fn make(
     let mut hold = account.take_sandbox(share)?;
     if let Some(id) = app.pool.take(&facts) {
         match pool::assign(app, Facts { id, ..facts.clone() }, claim.clone(), hold).await {
-            Ok(assigned) => return Ok(assigned),
+            Ok(assigned) => {
+                app.metrics.created("pool");
+                return Ok(assigned);
+            }
             Err(error) => tracing::warn!(error = error.chain(), "a sandbox made ahead could not be used"),
         }
         hold = account.take_sandbox(share)?;
@@ -124,6 +128,7 @@ async fn make(
         return Ok(None);
     };
     failpoint!(CreateRow);
+    app.metrics.created("new");
     match answer {
         Answer::WhenReady => {
             if let Err(error) = launch(app, &sandbox, FIRST, Disk::New).await {
@@ -131,7 +136,10 @@ async fn make(
                 return Err(error);
             }
         }
-        Answer::AtOnce => drop(tokio::spawn(behind(Arc::clone(app), Arc::clone(&sandbox), FIRST))),
+        Answer::AtOnce => {
+            let launch = behind(Arc::clone(app), Arc::clone(&sandbox), FIRST);
+            drop(tokio::spawn(launch.in_current_span()));
+        }
     }
     Ok(Some(sandbox))
 }

@@ -86,7 +86,7 @@ pub(super) async fn overdue(time: Option<Duration>) {
 pub(crate) fn place(sandbox: &Sandbox) -> ApiResult<OwnedSemaphorePermit> {
     sandbox.stream().ok_or_else(|| {
         let text = format!("{} connections to this sandbox are open", limits::MAX_STREAMS);
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text)
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("connections to an agent")
     })
 }
 

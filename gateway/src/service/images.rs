@@ -65,7 +65,14 @@ pub(crate) async fn import(app: &Arc<App>, order: ImportImage, archive: Archive)
         let Archive { file, _place } = archive;
         let progress = unheard().map_err(ApiError::internal)?;
         let org = order.org.clone();
-        let row = app.runtime.import_image(order, file, progress).await.map_err(explain)?;
+        let imported = app.runtime.import_image(order, file, progress).await;
+        app.metrics.imported(match &imported {
+            Ok(_) => "imported",
+            Err(CallError::Refused { kind: RefusalKind::InvalidImage, .. }) => "invalid",
+            Err(CallError::Refused { kind: RefusalKind::Busy | RefusalKind::NoRoom(_), .. }) => "no_room",
+            Err(_) => "failed",
+        });
+        let row = imported.map_err(explain)?;
         if let Some(org) = org {
             app.news.of(&org).tell(&Story::Image { name: &row.name.to_string(), what: "image.imported" });
         }

@@ -11,6 +11,7 @@ use crate::registry::{Event, Sandbox, State};
 use crate::store::Status;
 use bulkhead_protocol::runtime::{CreateSandbox, Disk, MAX_HOSTNAME};
 use hyper::StatusCode;
+use std::time::Instant;
 
 /// Makes the launch with this number.
 pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk) -> ApiResult<()> {
@@ -23,16 +24,38 @@ pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk
         limits: facts.settings.limits,
         hostname: hostname(&facts.name),
     };
+    let mut lap = Lap::start(app);
     let turn = app.fair.turn(&facts.org).await?;
+    lap.end("turn");
     if app.runtime.create(spec).await.map_err(runtime_error)? != launch {
         return Err(ApiError::internal("the runtime made another launch"));
     }
     drop(turn);
+    lap.end("runtime");
     app.agents.hello(&facts.id, ids::characters::<26>()?).await.map_err(agent_error)?;
+    lap.end("hello");
     failpoint!(LaunchAnswered);
     app.store.set_status(facts.id.clone(), Status::Running, launch).await?;
     failpoint!(LaunchRow);
+    lap.end("row");
     born(app, sandbox, launch).await
+}
+
+/// Measures one step after the other.
+struct Lap<'a> {
+    app: &'a App,
+    since: Instant,
+}
+
+impl<'a> Lap<'a> {
+    fn start(app: &'a App) -> Self {
+        Self { app, since: Instant::now() }
+    }
+
+    fn end(&mut self, step: &'static str) {
+        self.app.metrics.launch_step(step, self.since.elapsed());
+        self.since = Instant::now();
+    }
 }
 
 /// The end of a launch: it runs, unless the news of its death have come already.

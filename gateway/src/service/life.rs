@@ -12,6 +12,7 @@ use crate::registry::{Advance, Departure, Goal, Obstacle, Sandbox, State, Visit}
 use hyper::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Brings a sandbox to `goal`, step by step.
 pub(crate) async fn reach(app: &Arc<App>, sandbox: &Arc<Sandbox>, goal: Goal) -> ApiResult<()> {
@@ -41,7 +42,7 @@ pub(crate) async fn rest(
 }
 
 async fn drive(app: &Arc<App>, sandbox: &Arc<Sandbox>, state: State) -> ApiResult<()> {
-    let task = tokio::spawn(drive::out_of(Arc::clone(app), Arc::clone(sandbox), state));
+    let task = tokio::spawn(drive::out_of(Arc::clone(app), Arc::clone(sandbox), state).in_current_span());
     task.await.map_err(ApiError::internal)?
 }
 

@@ -86,6 +86,11 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many wait, and how many should.
+    pub(crate) fn fill(&self) -> (usize, usize) {
+        (self.lock().ready.len(), self.size())
+    }
+
     /// A create is under way: refilling waits.
     pub(crate) fn busy(&self) {
         if self.size() > 0 {

@@ -21,6 +21,7 @@ mod keys;
 mod lasting;
 mod life;
 mod lifecycle;
+mod metrics;
 mod operator;
 mod pool;
 mod pty;

@@ -10,7 +10,7 @@ use bulkhead_protocol::runtime::{
     Call, CreateSandbox, Disk, Event, LIST_PAGE, Leak, LeakKind, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL,
     RefusalKind, Reply, Request, SandboxStatus, Scarce,
 };
-use bulkhead_protocol::stats::{self, Memory, Stats};
+use bulkhead_protocol::stats::{self, Counters, Memory, Stats};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen,
     recvmsg, send, socket,
@@ -122,7 +122,8 @@ impl FakeRuntime {
     fn answer_with(&self, call: Call, descriptors: Vec<File>) -> Reply {
         let mut state = self.state.lock().unwrap();
         let name = serde_json::to_value(&call).unwrap();
-        let name = name.as_object().and_then(|call| call.keys().next().cloned()).unwrap_or_default();
+        let alone = name.as_str().map(str::to_owned);
+        let name = alone.or_else(|| name.as_object()?.keys().next().cloned()).unwrap_or_default();
         if state.refuses.is_some_and(|refuses| refuses == name) {
             return refused(RefusalKind::Failed);
         }
@@ -178,6 +179,10 @@ impl FakeRuntime {
             Call::Stats { id } => {
                 state.calls.push(name);
                 Reply::Stats(Box::new(stats(state.agents.contains_key(&id))))
+            }
+            Call::Counters => {
+                let launched = u64::try_from(state.created.len()).unwrap();
+                Reply::Counters(Box::new(Counters { launched, ..Counters::default() }))
             }
             Call::ReadFile { file } => self.operator.read(file),
             Call::List { after } => {

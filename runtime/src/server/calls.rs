@@ -13,7 +13,7 @@ use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{
     Call, LIST_PAGE, Leak, Life, RUNTIME_PROTOCOL, RefusalKind, Reply, SandboxStatus, is_hostname,
 };
-use bulkhead_protocol::stats::Stats;
+use bulkhead_protocol::stats::{Counters, Stats};
 use std::os::fd::AsFd;
 
 impl Server {
@@ -47,6 +47,10 @@ impl Server {
             Call::Destroy { id } => self.destroy(waiter, &id),
             Call::Inspect { id } => self.inspect(waiter, &id),
             Call::Stats { id } => self.stats(waiter, &id),
+            Call::Counters => {
+                let counters = Counters { steps: self.times.steps(), ..self.counters.clone() };
+                self.answer(waiter, Reply::Counters(Box::new(counters)));
+            }
             Call::ReadFile { file } => match self.operator.read(file) {
                 Ok(text) => self.answer(waiter, Reply::File { text }),
                 Err(detail) => self.refuse(waiter, RefusalKind::Failed, detail),

@@ -61,6 +61,7 @@ impl Server {
         let promised = self.table.promised().saturating_add(promise(&request.limits));
         if let Err(scarce) = self.admission.admit(&Here, promised) {
             tracing::warn!(id = %request.id, ?scarce, "no room");
+            self.counters.refused += 1;
             return self.refuse(waiter, RefusalKind::NoRoom(scarce), String::new());
         }
         let slot = match self.slots.take() {
@@ -130,6 +131,8 @@ impl Server {
                 failpoint!(LaunchRunning);
                 clock.mark("record again");
                 tracing::debug!(id = %running.record.id, "launched: {clock}");
+                self.times.add(&clock);
+                self.counters.launched += 1;
                 let launch = running.record.launch;
                 let watched = self.watch_agent(&running.pidfd, slot);
                 self.table.insert(Sandbox::Running {
@@ -148,6 +151,7 @@ impl Server {
 
     pub(super) fn launch_failed(&mut self, failed: Failed, waiter: Waiter) {
         tracing::error!(id = %failed.record.id, "{}", chain(&failed.error));
+        self.counters.failed += 1;
         let reply = Reply::Refused { kind: failed.error.kind(), detail: chain(&failed.error) };
         let fate = failed.record.phase.fate();
         self.begin_end_of(failed.record, failed.pidfd, fate, vec![(waiter, reply)]);

@@ -25,7 +25,7 @@ fn explain(error: StoreError) -> ApiError {
         StoreError::Missing(_) => not_found(),
         StoreError::Full(_) => {
             let text = format!("quota: at most {} keys", limits::MAX_KEYS);
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, text)
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("keys")
         }
         other => other.into(),
     }

@@ -47,7 +47,7 @@ impl Watch {
     ) -> ApiResult<Self> {
         let permit = visit.watch().ok_or_else(|| {
             let text = format!("{MAX_WATCHES} watches of this sandbox are open");
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, text)
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("watches")
         })?;
         let (feed, _) = open(app, visit, operation).await?;
         Ok(Self { feed, _permit: permit, _held: Some(held) })
