@@ -4,15 +4,14 @@
 mod build;
 mod meter;
 mod pull;
-mod runtime;
 
 use crate::admin::run_dir;
 use crate::args::{ImageCommand, StateDir};
+use crate::client::{self, Runtime};
 use anyhow::{Context, anyhow};
 use bulkhead_protocol::image::{Collected, IMAGE_PAGE, ImageName, ImageRow, ImportImage, ImportProgress};
 use bulkhead_protocol::runtime::{Call, ImagesOf, Reply};
 use meter::Meter;
-use runtime::Runtime;
 use std::fs::File;
 use std::path::Path;
 
@@ -43,7 +42,7 @@ pub(crate) fn run(command: &ImageCommand) -> anyhow::Result<()> {
             let image = image_name(name)?;
             match connect(state)?.call(Call::RemoveImage { org: None, image })? {
                 Reply::ImageRemoved => Ok(()),
-                other => Err(runtime::unexpected(other)),
+                other => Err(client::unexpected(other)),
             }
         }
         ImageCommand::Inspect { name, state } => {
@@ -53,7 +52,7 @@ pub(crate) fn run(command: &ImageCommand) -> anyhow::Result<()> {
                     println!("{}", serde_json::to_string_pretty(&details)?);
                     Ok(())
                 }
-                other => Err(runtime::unexpected(other)),
+                other => Err(client::unexpected(other)),
             }
         }
         ImageCommand::Gc { state } => match connect(state)?.call(Call::CollectImages)? {
@@ -61,11 +60,12 @@ pub(crate) fn run(command: &ImageCommand) -> anyhow::Result<()> {
                 println!("{images} images and {layers} layers");
                 Ok(())
             }
-            other => Err(runtime::unexpected(other)),
+            other => Err(client::unexpected(other)),
         },
     }
 }
 
+/// To the server of a state directory.
 fn connect(state: &StateDir) -> anyhow::Result<Runtime> {
     Runtime::connect(&run_dir(state)?)
 }
@@ -105,7 +105,7 @@ fn list(runtime: &mut Runtime) -> anyhow::Result<Vec<ImageRow>> {
         let skip = u64::try_from(all.len())?;
         let page = match runtime.call(Call::ListImages { of: ImagesOf::All, skip })? {
             Reply::Images(page) => page,
-            other => return Err(runtime::unexpected(other)),
+            other => return Err(client::unexpected(other)),
         };
         let last = page.len() < IMAGE_PAGE;
         all.extend(page);

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod client;
 mod config;
 mod doctor;
 mod fetch;

@@ -4,9 +4,12 @@
 
 mod half;
 
+use crate::client::{self, Runtime};
 use crate::config::{Flags, OnStop, Settings};
 use crate::process::{EXIT_CONFIG, Refusal};
 use anyhow::{Context, anyhow};
+use bulkhead_protocol::image::ImageName;
+use bulkhead_protocol::runtime::{Call, Reply};
 use half::Half;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -19,6 +22,8 @@ use std::time::{Duration, Instant};
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 /// The same for a runtime that destroys its sandboxes first.
 const DESTROY_PATIENCE: Duration = Duration::from_secs(40);
+/// What a sandbox is made of that asks for nothing else.
+const IMAGE: &str = "code";
 /// How often readiness is looked for.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -110,12 +115,30 @@ fn announce_when_ready(settings: &Settings) -> bool {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let (key, url) = (key_file.display(), format!("{scheme}://{}/api", settings.listen));
     println!("bulkhead serves on {url}");
+    match usual_image(settings) {
+        Ok(says) => println!("{says}"),
+        Err(error) => tracing::warn!("which image {IMAGE} is: {error:#}"),
+    }
     println!("the API key is in {key}; try:");
     println!(
         "  curl -sS -H \"X-API-Key: $(cat {key})\" -H 'Content-Type: application/json' \
          -d '{{\"name\":\"hello\"}}' {url}/sandboxes"
     );
     true
+}
+
+/// Which image a sandbox gets that asks for none.
+fn usual_image(settings: &Settings) -> anyhow::Result<String> {
+    let image = ImageName::parse(IMAGE)?;
+    let mut runtime = Runtime::connect(&settings.run_dir)?;
+    match runtime.call(Call::ResolveImage { org: None, image })? {
+        Reply::Image(found) if found.id.is_host() => Ok(format!(
+            "image {IMAGE}: this host's own /usr, for development; `bulkhead image build {IMAGE}` makes one that shows \
+             nothing of the host"
+        )),
+        Reply::Image(found) => Ok(format!("image {IMAGE}: {}", found.id)),
+        other => Err(client::unexpected(other)),
+    }
 }
 
 /// Stops the gateway first: it drains while the runtime still answers.

@@ -1,6 +1,7 @@
 //! The unmodified Python SDK against the real server, by the programs beside this file.
 
 mod execution;
+mod image;
 
 use bulkhead_tests::python::sdk_python;
 use bulkhead_tests::residue::host_wide;

@@ -2,8 +2,9 @@
 //! What broke off stays, and the next pull of the same reference goes on with it.
 
 use super::meter::Meter;
-use super::{connect, image_name, import, runtime};
+use super::{connect, image_name, import};
 use crate::args::{Source, StateDir};
+use crate::client;
 use crate::fetch::usual_uid;
 use anyhow::{Context, anyhow, bail};
 use bulkhead_fetch::{Digest, Progress, Reference, SILENCE};
@@ -86,7 +87,7 @@ fn fetch(reference: &Reference, dir: &Path, source: &Source) -> anyhow::Result<(
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start the fetch")?;
     let mut meter = Meter::new("fetch");
     if let Some(told) = child.stdout.take() {
-        runtime::read_lines(told, |line| match serde_json::from_slice(line) {
+        client::read_lines(told, |line| match serde_json::from_slice(line) {
             Ok(Progress::Layer { number, of, done, total }) => meter.layer(number, of, done, total),
             Ok(Progress::Fetched { .. }) | Err(_) => {}
         });

@@ -20,14 +20,14 @@ const MAX_LINE: u64 = 4096;
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Runtime {
+pub(crate) struct Runtime {
     socket: OwnedFd,
     seq: u64,
 }
 
 impl Runtime {
     /// To the runtime of the server that runs in this directory.
-    pub(super) fn connect(run_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn connect(run_dir: &Path) -> anyhow::Result<Self> {
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
         let path = run_dir.join("runtime.sock");
         let address = UnixAddr::new(&path).with_context(|| format!("{}", path.display()))?;
@@ -42,13 +42,13 @@ impl Runtime {
     }
 
     /// Asks and waits for the answer.
-    pub(super) fn call(&mut self, call: Call) -> anyhow::Result<Reply> {
+    pub(crate) fn call(&mut self, call: Call) -> anyhow::Result<Reply> {
         self.send(call, &[])?;
         self.answer()
     }
 
     /// Imports an image; `watch` is told how far it is.
-    pub(super) fn import(
+    pub(crate) fn import(
         &mut self,
         order: ImportImage,
         source: OwnedFd,
@@ -97,7 +97,7 @@ impl Runtime {
 }
 
 /// An answer to another question.
-pub(super) fn unexpected(reply: Reply) -> anyhow::Error {
+pub(crate) fn unexpected(reply: Reply) -> anyhow::Error {
     drop(reply);
     anyhow!("the runtime gave an answer to another question")
 }
@@ -124,7 +124,7 @@ fn lines(from: File, watch: &mut dyn FnMut(ImportProgress)) {
 }
 
 /// Reads lines of JSON from somebody who is not trusted; one that is too long ends it, what follows is thrown away.
-pub(super) fn read_lines(from: impl Read, mut line: impl FnMut(&[u8])) {
+pub(crate) fn read_lines(from: impl Read, mut line: impl FnMut(&[u8])) {
     let mut from = BufReader::new(from);
     let mut bytes = Vec::new();
     loop {
