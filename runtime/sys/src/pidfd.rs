@@ -3,6 +3,7 @@
 use crate::call::{check, check_fd};
 use crate::error::{Context, Result};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// Opens the process that has this number now. Who does not know that it is the right one checks afterwards.
@@ -39,6 +40,23 @@ pub enum Exit {
     Code(u8),
     /// A signal ended it.
     Signal(u8),
+}
+
+/// Waits for the end of a child, however long that takes; the child is reaped.
+///
+/// # Errors
+/// As poll(2) and [`try_wait`].
+pub fn wait(process: BorrowedFd<'_>) -> Result<Exit> {
+    loop {
+        let mut ended = [PollFd::new(process, PollFlags::POLLIN)];
+        match poll(&mut ended, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            done => drop(done.during("poll", || format!("pidfd {}", process.as_raw_fd()))?),
+        }
+        if let Some(exit) = try_wait(process)? {
+            return Ok(exit);
+        }
+    }
 }
 
 /// The end of a child, if it has ended; the child is reaped.

@@ -1,9 +1,10 @@
 //! Clones a child that runs a list of ops, and reads how that went.
 
 use crate::call::exec::{self, Files, Side};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::fd;
 use crate::op::Op;
+use crate::pidfd;
 use crate::report::{self, Failure};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -67,6 +68,21 @@ fn wait_for_either(told: BorrowedFd<'_>, process: BorrowedFd<'_>) -> Result<()> 
         match nix::poll::poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}
             done => return done.map(drop).during("poll", || "a new child".into()),
+        }
+    }
+}
+
+/// As [`spawn`], and waits until the program runs: about a millisecond. Gives back its identity.
+///
+/// # Errors
+/// As [`spawn`], or the step that failed; nothing of the child is left then.
+pub fn execute(ops: &[Op<'_>], namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    match spawn(ops, namespaces, cgroup)?.wait_for_exec()? {
+        Outcome::Executed { pidfd, .. } => Ok(pidfd),
+        Outcome::Failed { failure, pidfd } => {
+            pidfd::wait(pidfd.as_fd())?;
+            let on = ops.get(failure.index).map(Op::describe).unwrap_or_default();
+            Err(Error { call: "a child's", on, errno: failure.errno })
         }
     }
 }

@@ -100,6 +100,15 @@ pub struct Strings {
 }
 
 impl Strings {
+    /// Takes words that hold no NUL, in order.
+    ///
+    /// # Errors
+    /// `EINVAL` for one that does.
+    pub fn of_words<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<Self, Errno> {
+        let owned = words.into_iter().map(|word| CString::new(word).map_err(|_| Errno::EINVAL));
+        owned.collect::<Result<_, _>>().map(Self::new)
+    }
+
     /// Takes the strings in order.
     #[must_use]
     pub fn new(owned: Vec<CString>) -> Self {

@@ -31,26 +31,18 @@ struct Stretch {
 /// The filter of a profile.
 #[must_use]
 pub fn compile(profile: Profile) -> Vec<sock_filter> {
-    program(&stretches(|row| rule_of(row, profile), MISSING))
+    program(&stretches(|row, number| row.rule(number, profile), MISSING))
 }
 
 /// What a profile refuses beyond another whose filter is installed already and stays on: of several filters the
 /// kernel takes the strictest answer. Much shorter, and installed before every command.
 #[must_use]
 pub fn compile_beyond(profile: Profile, installed: Profile) -> Vec<sock_filter> {
-    let beyond = |row: &Row| {
-        let (wanted, there) = (rule_of(row, profile), rule_of(row, installed));
+    let beyond = |row: &Row, number| {
+        let (wanted, there) = (row.rule(number, profile), row.rule(number, installed));
         if wanted == there { ALLOWED } else { wanted }
     };
     program(&stretches(beyond, ALLOWED))
-}
-
-fn rule_of(row: &Row, profile: Profile) -> Rule {
-    match profile {
-        Profile::Agent => row.agent,
-        Profile::Command => row.command,
-        Profile::Gateway => row.gateway,
-    }
 }
 
 fn program(stretches: &[Stretch]) -> Vec<sock_filter> {
@@ -66,11 +58,14 @@ fn program(stretches: &[Stretch]) -> Vec<sock_filter> {
 
 /// The rules of all numbers in order, neighbours of one verdict joined; the end of the numbers is x32's, which
 /// has no rows.
-fn stretches(rule_of: impl Fn(&Row) -> Rule, without_row: Rule) -> Vec<Stretch> {
+fn stretches(rule_of: impl Fn(&Row, i64) -> Rule, without_row: Rule) -> Vec<Stretch> {
     let mut rules: Vec<(u32, Rule)> = Vec::new();
     for row in ROWS {
         for number in row.numbers {
-            rules.push((u32::try_from(*number).expect("numbers are small and positive"), rule_of(row)));
+            rules.push((
+                u32::try_from(*number).expect("numbers are small and positive"),
+                rule_of(row, *number),
+            ));
         }
     }
     rules.sort_by_key(|(number, _)| *number);

@@ -39,14 +39,8 @@ pub fn interpret(program: &[sock_filter], arch: u32, number: u32, arguments: [u6
 #[must_use]
 pub fn expected(profile: Profile, number: u32, arguments: [u64; 6]) -> u32 {
     let row = ROWS.iter().find(|row| row.numbers.contains(&i64::from(number)));
-    let verdict = row.map_or(Verdict::Fail(Errno::ENOSYS), |row| {
-        let rule = match profile {
-            Profile::Agent => row.agent,
-            Profile::Command => row.command,
-            Profile::Gateway => row.gateway,
-        };
-        rule.decide(arguments)
-    });
+    let verdict = row
+        .map_or(Verdict::Fail(Errno::ENOSYS), |row| row.rule(i64::from(number), profile).decide(arguments));
     match verdict {
         Verdict::Allow => libc::SECCOMP_RET_ALLOW,
         Verdict::Fail(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,

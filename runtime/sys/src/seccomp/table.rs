@@ -3,7 +3,7 @@
 
 mod groups;
 
-use super::{Half, Rule, Test, Verdict};
+use super::{Half, Profile, Rule, Test, Verdict, importer};
 use groups::{
     EVENTS, FILES, HOST, IDENTITY, IPC, MEMORY, MOUNTING, NETWORK, PROCESSES, SELF_SANDBOX, SIGNALS, TIME,
 };
@@ -25,22 +25,36 @@ pub struct Row {
     pub why: &'static str,
 }
 
-const ALLOW: Rule = Rule::Always(Verdict::Allow);
-const EPERM: Rule = Rule::Always(Verdict::Fail(Errno::EPERM));
+impl Row {
+    /// What a profile decides about one of the numbers of this row.
+    #[must_use]
+    pub fn rule(&self, number: i64, profile: Profile) -> Rule {
+        match profile {
+            Profile::Agent => self.agent,
+            Profile::Command => self.command,
+            Profile::Gateway => self.gateway,
+            Profile::Importer => importer::rule(number, self),
+        }
+    }
+}
+
+pub(super) const ALLOW: Rule = Rule::Always(Verdict::Allow);
+pub(super) const EPERM: Rule = Rule::Always(Verdict::Fail(Errno::EPERM));
 const PRETEND: Rule = Rule::Always(Verdict::Pretend);
-const ENOSYS: Rule = Rule::Always(Verdict::Fail(Errno::ENOSYS));
+pub(super) const ENOSYS: Rule = Rule::Always(Verdict::Fail(Errno::ENOSYS));
 
 const fn all(rule: Rule, numbers: &'static [i64], why: &'static str) -> Row {
     Row { numbers, agent: rule, command: rule, gateway: rule, why }
 }
 
 /// An `int` argument has this value.
-const fn is(argument: u8, value: u32) -> Test {
+pub(super) const fn is(argument: u8, value: u32) -> Test {
     Test { argument, half: Half::Low, mask: u32::MAX, value }
 }
 
 /// Every namespace flag of clone(2) but `CLONE_NEWTIME`, whose bit is part of the exit signal there.
-const NAMESPACE_FLAGS: Test = Test { argument: 0, half: Half::Low, mask: 0x7e02_0000, value: 0 };
+pub(super) const NAMESPACES: u32 = 0x7e02_0000;
+const NAMESPACE_FLAGS: Test = Test { argument: 0, half: Half::Low, mask: NAMESPACES, value: 0 };
 const CLONE: Rule = Rule::ByArguments(&[(&[NAMESPACE_FLAGS], Verdict::Allow)], Verdict::Fail(Errno::EPERM));
 
 /// The kind of a socket, without `SOCK_NONBLOCK` and `SOCK_CLOEXEC`.
@@ -97,9 +111,10 @@ const PRLIMIT: Rule = Rule::ByArguments(
     Verdict::Allow,
 );
 /// `MADV_MERGEABLE`.
-const MADVISE: Rule = Rule::ByArguments(&[(&[is(2, 12)], Verdict::Fail(Errno::EINVAL))], Verdict::Allow);
+pub(super) const MADVISE: Rule =
+    Rule::ByArguments(&[(&[is(2, 12)], Verdict::Fail(Errno::EINVAL))], Verdict::Allow);
 
-const REFUSED: Verdict = Verdict::Fail(Errno::EPERM);
+pub(super) const REFUSED: Verdict = Verdict::Fail(Errno::EPERM);
 const IOCTL: Rule = Rule::ByArguments(
     &[
         (&[is(1, 0x5412)], REFUSED), // TIOCSTI

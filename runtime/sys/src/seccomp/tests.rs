@@ -1,38 +1,47 @@
 //! The compiled filters against the table, by an interpreter of classic BPF.
 
 use super::interpret::{expected, interpret};
-use super::{Profile, ROWS, Rule, Verdict, compile, compile_beyond};
+use super::{Profile, ROWS, Row, Rule, STAGES, Stages, Verdict, compile, compile_beyond};
+use nix::errno::Errno;
 use proptest::prelude::*;
 use std::fmt::Write;
 
 const X86_64: u32 = super::compile::AUDIT_ARCH_X86_64;
 const KILLED: u32 = libc::SECCOMP_RET_KILL_PROCESS;
+const PROFILES: [Profile; 4] = [Profile::Agent, Profile::Command, Profile::Gateway, Profile::Importer];
 
 fn by_arguments(number: u32) -> bool {
     let decides = |rule| matches!(rule, Rule::ByArguments(..));
-    let row = ROWS.iter().find(|row| row.numbers.contains(&i64::from(number)));
-    row.is_some_and(|row| decides(row.agent) || decides(row.command) || decides(row.gateway))
+    let number = i64::from(number);
+    let row = ROWS.iter().find(|row| row.numbers.contains(&number));
+    row.is_some_and(|row| PROFILES.iter().any(|profile| decides(row.rule(number, *profile))))
+}
+
+/// Every rule that a row or the importer's list has.
+fn rules() -> impl Iterator<Item = Rule> {
+    let of_row = |row: &'static Row| [row.agent, row.command, row.gateway];
+    ROWS.iter().flat_map(of_row).chain(STAGES.iter().map(|row| row.rule))
 }
 
 /// Values around everything that the table compares with, with and without bits in the upper half.
 fn edges() -> Vec<u64> {
     let mut out = vec![0, u64::MAX];
-    for row in ROWS {
-        for rule in [row.agent, row.command] {
-            let Rule::ByArguments(cases, _) = rule else { continue };
-            for test in cases.iter().flat_map(|(tests, _)| tests.iter()) {
-                let value = u64::from(if test.value == 0 { test.mask } else { test.value });
-                out.extend([value, value - 1, value.wrapping_add(1), value | 1 << 32, value | 1 << 63]);
-            }
+    for rule in rules() {
+        let Rule::ByArguments(cases, _) = rule else { continue };
+        for test in cases.iter().flat_map(|(tests, _)| tests.iter()) {
+            let value = u64::from(if test.value == 0 { test.mask } else { test.value });
+            out.extend([value, value - 1, value.wrapping_add(1), value | 1 << 32, value | 1 << 63]);
         }
     }
+    out.sort_unstable();
+    out.dedup();
     out
 }
 
 #[test]
 fn every_number_and_every_edge_is_decided_as_the_table_says() {
     let edges = edges();
-    for profile in [Profile::Agent, Profile::Command, Profile::Gateway] {
+    for profile in PROFILES {
         let program = compile(profile);
         for number in (0..600).chain([0x3fff_ffff, 0x4000_0000, 0x4000_0001, u32::MAX]) {
             let values: &[u64] = if by_arguments(number) { &edges } else { &[0, u64::MAX] };
@@ -81,7 +90,7 @@ fn filters_are_short_and_no_number_stands_twice() {
     let count = numbers.len();
     numbers.dedup();
     assert_eq!(numbers.len(), count);
-    for profile in [Profile::Agent, Profile::Command, Profile::Gateway] {
+    for profile in PROFILES {
         assert!(compile(profile).len() < 400, "{}", compile(profile).len());
     }
 }
@@ -98,6 +107,54 @@ fn the_published_list_is_the_table() {
         .unwrap();
     }
     expect_test::expect_file!["golden.txt"].assert_eq(&text);
+}
+
+#[test]
+fn the_importers_list_is_published_too_and_names_known_calls_once() {
+    let mut text = String::new();
+    let mut numbers = Vec::new();
+    for Stages { numbers: row, rule, why } in STAGES {
+        writeln!(text, "{why}\n  {rule:?}\n  {row:?}").unwrap();
+        numbers.extend(*row);
+    }
+    expect_test::expect_file!["importer.txt"].assert_eq(&text);
+    let count = numbers.len();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count);
+    assert!(numbers.iter().all(|number| ROWS.iter().any(|row| row.numbers.contains(number))));
+}
+
+#[test]
+fn who_unpacks_gets_no_process_no_code_and_no_socket() {
+    let decide = |number: i64, arguments| {
+        let row = ROWS.iter().find(|row| row.numbers.contains(&number)).unwrap();
+        row.rule(number, Profile::Importer).decide(arguments)
+    };
+    let refused = Verdict::Fail(Errno::EPERM);
+    for number in [
+        libc::SYS_execve,
+        libc::SYS_fork,
+        libc::SYS_vfork,
+        libc::SYS_socket,
+        libc::SYS_ptrace,
+        libc::SYS_mount,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_kill,
+        libc::SYS_mknodat,
+        libc::SYS_memfd_create,
+        libc::SYS_bpf,
+        libc::SYS_ioctl,
+    ] {
+        assert_eq!(decide(number, [0; 6]), refused, "{number}");
+    }
+    // As fork(2) and a thread of the C library.
+    assert_eq!(decide(libc::SYS_clone, [0x0120_0011, 0, 0, 0, 0, 0]), refused);
+    assert_eq!(decide(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]), Verdict::Allow);
+    assert_eq!(decide(libc::SYS_clone3, [0; 6]), Verdict::Fail(Errno::ENOSYS));
+    assert_eq!(decide(libc::SYS_mprotect, [0, 4096, 1, 0, 0, 0]), Verdict::Allow);
+    assert_eq!(decide(libc::SYS_mprotect, [0, 4096, 5, 0, 0, 0]), refused);
 }
 
 proptest! {
