@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::execution::{Executions, Output, Start};
 use crate::hostname;
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, EXECUTIONS_PATH, ExecutionSpec, HELLO_PATH, Hello, MAX_JSON, NAME_PATH, Name,
+    AGENT_PROTOCOL, EXECUTIONS_PATH, ExecutionSpec, HELLO_PATH, Hello, HelloReply, MAX_JSON, NAME_PATH, Name,
     StartFailure, StartFailureKind,
 };
 use bulkhead_protocol::files::FILES_PATH;
@@ -50,7 +50,10 @@ pub(crate) async fn answer(
 
 async fn hello(request: Request<Incoming>) -> Response<Body> {
     match read_json::<Hello>(request).await {
-        Ok(hello) => json(StatusCode::OK, &Hello { protocol: AGENT_PROTOCOL, nonce: hello.nonce }),
+        Ok(Hello { nonce, .. }) => {
+            let release = Some(env!("CARGO_PKG_VERSION").to_owned());
+            json(StatusCode::OK, &HelloReply { protocol: AGENT_PROTOCOL, nonce, release })
+        }
         Err(ReadError::Malformed) => empty(StatusCode::BAD_REQUEST),
         Err(error) => empty(error.status()),
     }

@@ -36,7 +36,7 @@ impl Runtime {
             .context(NoServer)?;
         let mut runtime = Self { socket, seq: 0 };
         match runtime.call(Call::Hello { protocol: RUNTIME_PROTOCOL })? {
-            Reply::Hello { protocol: RUNTIME_PROTOCOL } => Ok(runtime),
+            Reply::Hello { protocol: RUNTIME_PROTOCOL, .. } => Ok(runtime),
             _ => bail!("the server is of another version"),
         }
     }

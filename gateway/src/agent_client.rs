@@ -27,7 +27,10 @@ pub(crate) use terminal::{Heard, Listen, Owner, Terminal};
 use crate::dirs::Directory;
 use crate::limits;
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::agent::{AGENT_PROTOCOL, Ended, HELLO_PATH, Hello, SignalFailure, StartFailure};
+use bulkhead_protocol::agent::{
+    AGENT_PROTOCOL, Ended, HELLO_PATH, Hello, HelloReply, MAX_RELEASE, OLDEST_AGENT_PROTOCOL, SignalFailure,
+    StartFailure,
+};
 use exchange::{Exchange, Order};
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
@@ -56,8 +59,11 @@ pub(crate) enum AgentError {
     /// The execution cannot do this: an answer, not a fault.
     #[error("the execution cannot do this")]
     Conflict,
-    #[error("the answer came from an agent of another protocol")]
+    #[error("the answer came from somebody else")]
     Stranger,
+    /// What it says would not be understood.
+    #[error("the agent speaks protocol {0}, which is not one of {OLDEST_AGENT_PROTOCOL} to {AGENT_PROTOCOL}")]
+    Version(u32),
 }
 
 /// Speaks to agents.
@@ -71,7 +77,7 @@ impl AgentClient {
         Self { agents }
     }
 
-    /// Proves that the socket of `id` is held by an agent of our version.
+    /// Proves that the socket of `id` is held by an agent of a version that we speak.
     pub(crate) async fn hello(&self, id: &SandboxId, nonce: String) -> Result<(), AgentError> {
         let hello = Hello { protocol: AGENT_PROTOCOL, nonce };
         let body = serde_json::to_vec(&hello).map_err(|_| AgentError::Malformed("hello"))?;
@@ -81,7 +87,14 @@ impl AgentClient {
         if exchange.status != StatusCode::OK {
             return Err(AgentError::Malformed("status of hello"));
         }
-        if json::<Hello>(&answer)? == hello { Ok(()) } else { Err(AgentError::Stranger) }
+        let HelloReply { protocol, nonce, release } = json(&answer)?;
+        if nonce != hello.nonce {
+            return Err(AgentError::Stranger);
+        }
+        let release = release.filter(|release| release.len() <= MAX_RELEASE);
+        tracing::debug!(sandbox = %id, protocol, release, "an agent said hello");
+        let known = (OLDEST_AGENT_PROTOCOL..=AGENT_PROTOCOL).contains(&protocol);
+        if known { Ok(()) } else { Err(AgentError::Version(protocol)) }
     }
 
     /// Runs one program and collects what it writes into `collected`, which keeps it also when this fails or

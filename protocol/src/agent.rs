@@ -2,7 +2,7 @@
 //!
 //! | call | body | answer |
 //! | --- | --- | --- |
-//! | `POST /v1/hello` | [`Hello`] | 200 [`Hello`] with the same nonce |
+//! | `POST /v1/hello` | [`Hello`] | 200 [`HelloReply`] with the same nonce |
 //! | `POST /v1/executions` | [`ExecutionSpec`] | attached: 200 and [frames](crate::frame), `Started`, output, `Ended`; detached: 200 [`Started`]; else 422 [`StartFailure`] |
 //! | `POST /v1/name` | [`Name`] | 200 `{}` |
 //! | `GET /v1/executions` | | 200 [`Executions`] |
@@ -23,14 +23,26 @@
 //! for it. With pipes that is the connection that started it; with a terminal that connection says `Started` and
 //! `Ended` only, and the reader is the one client of `/terminal`. `/output`, and a second client, are 409.
 //!
+//! Versions: both sides ignore fields that they do not know; a new field has a default that means what its absence meant. A
+//! new call is made only of agents that announce a version which has it. The golden recordings of earlier versions are in
+//! `protocol/golden`.
+//!
 //! An *attached* execution dies with the connection that started it, unless it has a key; a *detached* one does not. The gateway believes
 //! nothing that comes back: it parses, bounds and rebuilds.
 
 use crate::files::{MAX_FILE_WORKERS, MAX_WATCHES};
 use serde::{Deserialize, Serialize};
 
-/// Version of this protocol; the gateway refuses an agent of another.
-pub const AGENT_PROTOCOL: u32 = 1;
+/// Version of this protocol, which each side announces in [`Hello`] and [`HelloReply`]. From 2 on an agent ignores fields
+/// that it does not know, and frames of types from [`OPTIONAL`](crate::frame::OPTIONAL) on.
+pub const AGENT_PROTOCOL: u32 = 2;
+/// The oldest that a gateway speaks: that of the release before. What runs in a sandbox outlives an upgrade, its agent with
+/// it; one that is older needs a sleep and a wake. No field may be added to what such an agent reads while it is spoken to:
+/// version 1 refuses what it does not know.
+pub const OLDEST_AGENT_PROTOCOL: u32 = 1;
+const _: () = assert!(OLDEST_AGENT_PROTOCOL <= AGENT_PROTOCOL);
+/// Longest [`HelloReply::release`] in bytes that is believed.
+pub const MAX_RELEASE: usize = 64;
 /// Path of [`Hello`].
 pub const HELLO_PATH: &str = "/v1/hello";
 /// Path of [`Name`].
@@ -76,9 +88,9 @@ pub const OPEN_FILES_ENV: &str = "BULKHEAD_OPEN_FILES";
 /// Bits of an execution handle that count within one launch; the launch number stands above them.
 pub const HANDLE_COUNTER_BITS: u32 = 20;
 
-/// First exchange on a new sandbox: proves that the peer is an agent of this version.
+/// First exchange with an agent, of a new sandbox or after a start of the gateway: proves that it is one, and of which
+/// version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Hello {
     /// [`AGENT_PROTOCOL`] of the sender.
     pub protocol: u32,
@@ -86,10 +98,21 @@ pub struct Hello {
     pub nonce: String,
 }
 
+/// What an agent answers to [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloReply {
+    /// [`AGENT_PROTOCOL`] of the agent.
+    pub protocol: u32,
+    /// [`Hello::nonce`].
+    pub nonce: String,
+    /// The release that it is of, for people; version 1 does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+}
+
 /// The host name of a sandbox that was prepared before anybody asked for it: the agent writes it into `/etc/hostname`
 /// and `/etc/hosts`; the runtime has set the kernel's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Name {
     /// At most 64 bytes of `[a-z0-9.-]`.
     pub hostname: String,
@@ -97,7 +120,6 @@ pub struct Name {
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ExecutionSpec {
     /// The program.
     pub program: Program,
@@ -166,7 +188,6 @@ pub enum Stdin {
 
 /// Size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Size {
     /// 1 to [`MAX_COLS`].
     pub cols: u16,
@@ -191,7 +212,6 @@ pub enum Hold {
 
 /// Identity of a request that may be sent twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct IdempotencyKey {
     /// Chosen by the client, scoped by the gateway; at most 255 bytes.
     pub key: String,
@@ -243,7 +263,6 @@ pub struct Killed {
 
 /// A signal for every process of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SignalRequest {
     /// 1 to 31.
     pub signal: u8,

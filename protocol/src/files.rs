@@ -57,7 +57,6 @@ pub struct PathText(pub String);
 
 /// One operation and whose rights it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FileCall {
     /// As [`ExecutionSpec::user`](crate::agent::ExecutionSpec::user); `None` is root.
     pub user: Option<String>,
@@ -67,7 +66,7 @@ pub struct FileCall {
 
 /// What a worker can do. All paths are absolute; each is resolved beneath the sandbox's root, without magic links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum FileOperation {
     /// `Stdout`: JSON of one [`Entry`] per line, in no order.
     List {

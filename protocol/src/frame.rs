@@ -32,7 +32,13 @@ pub enum FrameType {
     Head = 8,
     /// JSON of [`crate::files::FileDone`]: last frame of every file operation that begins.
     Done = 9,
+    /// Whatever a later version says that needs no understanding: any type from [`OPTIONAL`] on. It is skipped.
+    Optional = OPTIONAL,
 }
+
+/// Types from here on may be skipped by who does not know them; any other that is not known is an error. So a version
+/// can say more without another being confused.
+pub const OPTIONAL: u8 = 128;
 
 impl FrameType {
     /// The type that this byte names.
@@ -49,6 +55,7 @@ impl FrameType {
             7 => Self::InputEnd,
             8 => Self::Head,
             9 => Self::Done,
+            OPTIONAL.. => Self::Optional,
             _ => return None,
         })
     }
@@ -165,6 +172,10 @@ mod tests {
         let mut decoder = Decoder::default();
         decoder.feed(&[10, 0, 0, 0, 0]);
         assert_eq!(decoder.next_frame(), Err(FrameError::UnknownType(10)));
+        let mut decoder = Decoder::default();
+        decoder.feed(&[200, 0, 0, 0, 1, 7]);
+        let frame = Frame { kind: FrameType::Optional, payload: &[7] };
+        assert_eq!(decoder.next_frame(), Ok(Some(frame)), "a later version may say more");
         let mut decoder = Decoder::default();
         decoder.feed(&[2, 0xff, 0xff, 0xff, 0xff]);
         assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(u32::MAX)));

@@ -11,7 +11,8 @@ use crate::stats::{Counters, Stats};
 use crate::{Limits, SandboxId};
 use serde::{Deserialize, Serialize};
 
-/// Version of this protocol; the runtime refuses another.
+/// Version of this protocol; the runtime refuses another, and says so: both halves are of one release, and a gateway waits
+/// for a runtime of its own. Unlike an agent's, requests with fields that are not known are refused.
 pub const RUNTIME_PROTOCOL: u32 = 4;
 /// Largest packet in bytes, both ways; a longer one is refused unread.
 pub const MAX_PACKET: usize = 64 << 10;
@@ -228,6 +229,9 @@ pub enum Reply {
     Hello {
         /// [`RUNTIME_PROTOCOL`] of the runtime.
         protocol: u32,
+        /// Its release, for people.
+        #[serde(default)]
+        release: String,
     },
     /// To [`Call::ResolveImage`].
     Image(FoundImage),

@@ -22,10 +22,11 @@ fn what_a_sandbox_does_shows_in_its_numbers() {
     eventually("it shows", || {
         let now = stats();
         let more = |group, name| Some(number(&now, group, name)? - number(&before, group, name)?);
-        now["executions"] == 1
+        let shows = now["executions"] == 1
             && more("memory", "currentBytes").is_some_and(|bytes| bytes >= 100 * MIB)
             && more("cpu", "usageUsec").is_some_and(|time| time >= 300_000)
-            && more("pids", "current").is_some_and(|tasks| tasks >= 1)
+            && more("pids", "current").is_some_and(|tasks| tasks >= 1);
+        if shows { Ok(()) } else { Err(now.to_string()) }
     });
     let now = stats();
     let limits = sandbox.object()["limits"].clone();
@@ -35,7 +36,10 @@ fn what_a_sandbox_does_shows_in_its_numbers() {
     assert!(number(&now, "disk", "usedBytes").is_some(), "{now}");
     let killed = server.client().post(&sandbox.path("/commands/kill"), &json!({"pid": pid}));
     let _answer = killed.expect(200);
-    eventually("it is over", || stats()["executions"] == 0);
+    eventually("it is over", || match stats() {
+        now if now["executions"] == 0 => Ok(()),
+        now => Err(now.to_string()),
+    });
 }
 
 #[test]

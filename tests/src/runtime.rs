@@ -37,7 +37,7 @@ impl RuntimeLink {
             let mut link = Self::connect(&address).map_err(|errno| errno.to_string())?;
             link.send(Call::Hello { protocol: RUNTIME_PROTOCOL });
             match link.answer() {
-                Some(Reply::Hello { protocol: RUNTIME_PROTOCOL }) => Ok(link),
+                Some(Reply::Hello { protocol: RUNTIME_PROTOCOL, .. }) => Ok(link),
                 other => Err(format!("{other:?}")),
             }
         })

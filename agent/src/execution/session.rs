@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::input::Taken;
 use super::output::Output;
 use crate::slots::Slot;
-use bulkhead_protocol::frame::{Decoder, FrameType};
+use bulkhead_protocol::frame::{Decoder, Frame, FrameType};
 use bytes::Buf;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -66,7 +66,7 @@ async fn read_input(reader: &mut (impl AsyncRead + Unpin), entry: &Entry) {
         decoder.feed(&buffer[..count]);
         loop {
             match decoder.next_frame() {
-                Ok(Some(frame)) if frame.kind == FrameType::KeepAlive => {}
+                Ok(Some(Frame { kind: FrameType::KeepAlive | FrameType::Optional, .. })) => {}
                 Ok(Some(frame)) if frame.kind == FrameType::Input => {
                     if entry.type_in(frame.payload).await == Taken::NoMore {
                         // Its end is shown; nothing is read any more.

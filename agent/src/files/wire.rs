@@ -3,7 +3,7 @@
 use super::failure::{Outcome, Stop, failed};
 use bulkhead_protocol::agent::KEEP_ALIVE_SECONDS;
 use bulkhead_protocol::files::{FileDone, FileFailure, FileHead};
-use bulkhead_protocol::frame::{FrameType, HEADER_LEN, MAX_PAYLOAD, header};
+use bulkhead_protocol::frame::{FrameType, HEADER_LEN, MAX_PAYLOAD, OPTIONAL, header};
 use nix::errno::Errno;
 use nix::sys::sendfile::sendfile;
 use serde::Serialize;
@@ -55,6 +55,8 @@ pub(crate) struct Wire {
     filled: usize,
     /// Bytes of the current `Input` frame that are still to come.
     open: usize,
+    /// The same of one that is not understood and need not be.
+    skipped: usize,
 }
 
 impl Wire {
@@ -75,6 +77,7 @@ impl Wire {
             filled: read.len(),
             input: read,
             open: 0,
+            skipped: 0,
         })
     }
 
@@ -193,6 +196,12 @@ impl Wire {
     pub(crate) fn next_input(&mut self, most: usize) -> Outcome<Option<&[u8]>> {
         while self.incoming == Incoming::Open {
             let ready = self.filled - self.used;
+            if self.skipped > 0 && ready > 0 {
+                let count = self.skipped.min(ready);
+                self.skipped -= count;
+                self.used += count;
+                continue;
+            }
             if self.open > 0 && ready > 0 {
                 let count = self.open.min(ready).min(most);
                 self.open -= count;
@@ -200,13 +209,15 @@ impl Wire {
                 return Ok(Some(&self.input[self.used - count..self.used]));
             }
             match self.input[self.used..self.filled].first_chunk::<HEADER_LEN>() {
-                Some(head) if self.open == 0 => {
+                Some(head) if self.open == 0 && self.skipped == 0 => {
                     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
                     let length = usize::try_from(length).map_err(|_| Stop::Gone)?;
                     let kind = head[0];
                     self.used += HEADER_LEN;
                     if kind == FrameType::Input as u8 && length <= MAX_PAYLOAD {
                         self.open = length;
+                    } else if kind >= OPTIONAL && length <= MAX_PAYLOAD {
+                        self.skipped = length;
                     } else if kind == FrameType::InputEnd as u8 && length == 0 {
                         self.incoming = Incoming::Over;
                     } else if kind != FrameType::KeepAlive as u8 || length != 0 {

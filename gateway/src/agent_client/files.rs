@@ -175,6 +175,10 @@ impl Link {
             match (kind, self.phase) {
                 (_, Phase::Over) => return Err(AgentError::Malformed("bytes after the end")),
                 (FrameType::KeepAlive, _) if length == 0 => drop(self.buffer.split_to(HEADER_LEN)),
+                (FrameType::Optional, _) => {
+                    let Some(_) = self.whole(length)? else { return Ok(None) };
+                    self.count_empty()?;
+                }
                 (FrameType::Stdout, Phase::Begun) => {
                     drop(self.buffer.split_to(HEADER_LEN));
                     self.left = length;

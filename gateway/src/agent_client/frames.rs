@@ -85,7 +85,7 @@ impl Frames {
         }
         let frame = self.decoder.next_frame().map_err(|_| AgentError::Malformed("frame"))?;
         let Some(Frame { kind, payload }) = frame else { return Ok(None) };
-        if payload.is_empty() {
+        if payload.is_empty() || kind == FrameType::Optional {
             self.empty += 1;
             if self.empty > limits::EMPTY_FRAMES + self.since.elapsed().as_secs() {
                 return Err(AgentError::Malformed("too many empty frames"));
@@ -94,6 +94,7 @@ impl Frames {
         let item = match (kind, self.phase) {
             (_, Phase::Over) => return Err(AgentError::Malformed("bytes after the end")),
             (FrameType::KeepAlive, _) if payload.is_empty() => Item::KeepAlive,
+            (FrameType::Optional, _) => Item::KeepAlive,
             (FrameType::Started, Phase::New | Phase::Resumed) => Item::Started(started(payload)?),
             (FrameType::Stdout | FrameType::Stderr, Phase::Resumed | Phase::Running)
                 if payload.is_empty() =>

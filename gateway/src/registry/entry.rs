@@ -9,7 +9,7 @@ use crate::sandbox::{AutoSleep, Facts};
 use crate::service::stats::Readings;
 use bulkhead_protocol::files::MAX_WATCHES;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -28,6 +28,8 @@ pub(crate) struct Sandbox {
     hold: SandboxHold,
     /// Where its organisation is told what becomes of it.
     feed: Arc<Feed>,
+    /// The launch whose agent has said hello to this gateway.
+    greeted: AtomicU32,
     /// Whether anybody was told that it exists.
     known: AtomicBool,
     /// What it used lately.
@@ -43,6 +45,7 @@ impl Sandbox {
             auto_sleep: AtomicBool::new(facts.settings.auto_sleep == AutoSleep::On),
             known: AtomicBool::new(!matches!(state, State::Creating(_) | State::Deleting)),
             readings: Readings::default(),
+            greeted: AtomicU32::new(0),
             facts,
             hold,
             feed,
@@ -105,6 +108,16 @@ impl Sandbox {
         if self.known.load(Ordering::Relaxed) {
             self.tell("sandbox.deleted");
         }
+    }
+
+    /// The launch whose agent has said hello; 0 is none.
+    pub(crate) fn greeted_launch(&self) -> u32 {
+        self.greeted.load(Ordering::Relaxed)
+    }
+
+    /// The agent of this launch has said hello.
+    pub(crate) fn greet(&self, launch: u32) {
+        self.greeted.store(launch, Ordering::Relaxed);
     }
 
     /// Tells its organisation.

@@ -19,6 +19,16 @@ impl Visit {
         Some(Self { sandbox: Arc::clone(sandbox), launch })
     }
 
+    /// Whether this gateway has heard the version of its agent.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.sandbox.greeted_launch() == self.launch
+    }
+
+    /// It has.
+    pub(crate) fn greeted(&self) {
+        self.sandbox.greet(self.launch);
+    }
+
     /// Another visit of the same launch.
     pub(crate) fn again(&self) -> Self {
         self.sandbox.enter_again();

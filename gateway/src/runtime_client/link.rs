@@ -143,7 +143,9 @@ async fn greet(
 ) -> CallError {
     let hello = Call::Hello { protocol: RUNTIME_PROTOCOL };
     match link.ask(0, hello, limits::RUNTIME_QUICK).await {
-        Ok(Reply::Hello { protocol: RUNTIME_PROTOCOL }) => {}
+        Ok(Reply::Hello { protocol: RUNTIME_PROTOCOL, release }) => {
+            tracing::info!(release, "connected to the runtime");
+        }
         Ok(_) => return CallError::Unexpected,
         Err(error) => return error,
     }
@@ -151,6 +153,5 @@ async fn greet(
     if notices.send(Notice::Connected).is_err() {
         tracing::debug!("nobody listens to the runtime's notices any more");
     }
-    tracing::info!("connected to the runtime");
     std::future::pending().await
 }

@@ -177,7 +177,8 @@ pub(super) async fn departure(sandbox: &Visit, error: &AgentError) -> Option<Dep
         | AgentError::Undelivered(_)
         | AgentError::NotFound
         | AgentError::Conflict
-        | AgentError::Stranger => None,
+        | AgentError::Stranger
+        | AgentError::Version(_) => None,
     }
 }
 
@@ -215,12 +216,17 @@ pub(crate) fn explain(app: &App, sandbox: &Sandbox, error: AgentError) -> ApiErr
         AgentError::NotFound => (StatusCode::NOT_FOUND, "command not found"),
         AgentError::Conflict => (StatusCode::CONFLICT, "this command cannot do that (any more)"),
         AgentError::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "the sandbox's agent did not answer in time"),
+        AgentError::Version(_) => (StatusCode::CONFLICT, OTHER_RELEASE),
         AgentError::Unreachable(_) | AgentError::Malformed(_) | AgentError::Closed | AgentError::Stranger => {
             failed
         }
     };
     ApiError::new(status, text).because(error)
 }
+
+/// What a client learns of an agent that runs since a release that is no longer spoken.
+const OTHER_RELEASE: &str =
+    "the sandbox runs since a release that this server no longer speaks with: let it sleep and wake";
 
 /// Why a program never ran.
 fn refusal(kind: StartFailureKind) -> (StatusCode, &'static str) {
@@ -268,9 +274,11 @@ pub(crate) fn fault(app: &App, sandbox: &Sandbox, error: &AgentError) {
         AgentError::Unreachable(_) => "unreachable",
         AgentError::Closed => "closed",
         // Answers, not faults.
-        AgentError::Refused(_) | AgentError::Undelivered(_) | AgentError::NotFound | AgentError::Conflict => {
-            return;
-        }
+        AgentError::Refused(_)
+        | AgentError::Undelivered(_)
+        | AgentError::NotFound
+        | AgentError::Conflict
+        | AgentError::Version(_) => return,
     };
     app.metrics.agent_fault(kind);
     let marked = kind == "malformed" && sandbox.apply(Event::Faulted).is_ok_and(is_faulty);

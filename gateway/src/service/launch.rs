@@ -60,6 +60,7 @@ impl<'a> Lap<'a> {
 
 /// The end of a launch: it runs, unless the news of its death have come already.
 pub(super) async fn born(app: &App, sandbox: &Sandbox, launch: u32) -> ApiResult<()> {
+    sandbox.greet(launch);
     let outcome = sandbox.apply(Event::Launched { launch });
     if let Ok(State::Running(_)) = outcome {
         return Ok(());
@@ -84,7 +85,8 @@ fn agent_error(error: AgentError) -> ApiError {
         | AgentError::Undelivered(_)
         | AgentError::NotFound
         | AgentError::Conflict
-        | AgentError::Stranger => (StatusCode::INTERNAL_SERVER_ERROR, "the sandbox did not start"),
+        | AgentError::Stranger
+        | AgentError::Version(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the sandbox did not start"),
     };
     ApiError::new(status, text).because(error)
 }

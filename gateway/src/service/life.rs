@@ -5,8 +5,11 @@ mod drive;
 
 pub(crate) use drive::insist_on_sleep;
 
+use super::exec;
+use crate::agent_client::AgentError;
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
+use crate::ids;
 use crate::limits;
 use crate::registry::{Advance, Departure, Goal, Obstacle, Sandbox, State, Visit};
 use hyper::StatusCode;
@@ -50,11 +53,27 @@ async fn drive(app: &Arc<App>, sandbox: &Arc<Sandbox>, state: State) -> ApiResul
 pub(crate) async fn ready(app: &Arc<App>, sandbox: &Arc<Sandbox>) -> ApiResult<Visit> {
     for _ in 0..limits::WAKES {
         if let Some(visit) = Visit::begin(sandbox) {
+            greet(app, &visit).await?;
             return Ok(visit);
         }
         reach(app, sandbox, Goal::Awake).await?;
     }
     Err(ApiError::new(StatusCode::CONFLICT, "others put the sandbox to sleep again and again"))
+}
+
+/// Asks an agent that another gateway started for its version, before anything else is said to it. One that does not
+/// answer does no harm here: what it is asked next tells.
+async fn greet(app: &App, visit: &Visit) -> ApiResult<()> {
+    if visit.is_greeted() {
+        return Ok(());
+    }
+    match app.agents.hello(&visit.facts.id, ids::characters::<26>()?).await {
+        Err(error @ AgentError::Version(_)) => Err(exec::explain(app, visit, error)),
+        Ok(()) | Err(_) => {
+            visit.greeted();
+            Ok(())
+        }
+    }
 }
 
 /// Waits until no transition is under way.

@@ -5,8 +5,8 @@ use crate::files_agent;
 use crate::pty_agent::Terminals;
 use crate::runtime::image_name;
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, NAME_PATH, Program,
-    StartFailure, StartFailureKind, Usage,
+    AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, NAME_PATH,
+    OLDEST_AGENT_PROTOCOL, Program, StartFailure, StartFailureKind, Usage,
 };
 use bulkhead_protocol::files::FILES_PATH;
 use bulkhead_protocol::frame::{FrameType, encode};
@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,6 +59,9 @@ impl Agent {
     }
 }
 
+/// Hellos so far.
+static HELLOS: AtomicU32 = AtomicU32::new(0);
+
 fn serve(
     mut stream: UnixStream,
     (image, launch): (&str, u32),
@@ -72,6 +75,14 @@ fn serve(
             "mute" => return stall(&mut stream),
             "liar" => hello.nonce = "another".to_owned(),
             "old" => hello.protocol = 0,
+            "previous" => {
+                let fields: Vec<_> =
+                    serde_json::from_slice::<serde_json::Map<_, _>>(&body)?.into_iter().collect();
+                assert_eq!(fields.len(), 2, "version 1 refuses what it does not know");
+                hello.protocol = OLDEST_AGENT_PROTOCOL;
+            }
+            // The release after the next finds it so.
+            "aged" if launch == 1 && HELLOS.fetch_add(1, Ordering::SeqCst) > 0 => hello.protocol = 0,
             // Of no use to the first gateway, which is killed before.
             "late" if launch == 1 => return stall(&mut stream),
             _ => {}
@@ -170,6 +181,11 @@ fn frames(stream: &mut UnixStream, spec: &ExecutionSpec) -> io::Result<()> {
             frame(stream, FrameType::Stdout, &b"0123456789abcdef0123456789abcde\n".repeat(2048))?;
         },
         "giant frame" => stream.write_all(&[2, 0xff, 0xff, 0xff, 0xff])?,
+        "optional frame" => {
+            stream.write_all(&[200, 0, 0, 0, 3, b'n', b'e', b'w'])?;
+            frame(stream, FrameType::Stdout, b"and more")?;
+        }
+        "optional frames" => stream.write_all(&[200, 0, 0, 0, 1, 0].repeat(1000))?,
         "unknown frame" => stream.write_all(&[77, 0, 0, 0, 0])?,
         "half a frame" => {
             stream.write_all(&[2, 0, 0, 1, 0, b'x'])?;

@@ -47,6 +47,7 @@ fn an_agent_that_floods_or_lies_is_cut() {
         "garbage",
         "giant frame",
         "unknown frame",
+        "optional frames",
         "empty frames",
         "no start",
         "bad code",

@@ -39,5 +39,6 @@ mod runtime_images;
 mod stats;
 mod streams;
 mod tls;
+mod versions;
 mod witness;
 mod world;

@@ -128,7 +128,7 @@ impl FakeRuntime {
             return refused(RefusalKind::Failed);
         }
         match call {
-            Call::Hello { .. } => Reply::Hello { protocol: RUNTIME_PROTOCOL },
+            Call::Hello { .. } => Reply::Hello { protocol: RUNTIME_PROTOCOL, release: String::new() },
             Call::ResolveImage { image, .. } if image.name() == "nothing" => {
                 refused(RefusalKind::UnknownImage)
             }
@@ -175,6 +175,24 @@ impl FakeRuntime {
             Call::Inspect { id } if state.agents.contains_key(&id) => Reply::Isolation(report()),
             Call::Inspect { id } if state.disks.contains(&id) => refused(RefusalKind::NotRunning),
             Call::Inspect { .. } => refused(RefusalKind::Unknown),
+            call @ (Call::Stats { .. } | Call::Counters | Call::ReadFile { .. }) => {
+                self.tell(&mut state, call, name)
+            }
+            Call::List { after } => {
+                let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
+                let row = |(id, running): (&SandboxId, &Running)| SandboxStatus {
+                    id: id.clone(),
+                    launch: running.launch,
+                    life: running.life,
+                };
+                Reply::Sandboxes(rows.take(LIST_PAGE).map(row).collect())
+            }
+        }
+    }
+
+    /// Calls that look and change nothing.
+    fn tell(&self, state: &mut State, call: Call, name: String) -> Reply {
+        match call {
             Call::Stats { id } if !state.disks.contains(&id) => refused(RefusalKind::Unknown),
             Call::Stats { id } => {
                 state.calls.push(name);
@@ -185,15 +203,7 @@ impl FakeRuntime {
                 Reply::Counters(Box::new(Counters { launched, ..Counters::default() }))
             }
             Call::ReadFile { file } => self.operator.read(file),
-            Call::List { after } => {
-                let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
-                let row = |(id, running): (&SandboxId, &Running)| SandboxStatus {
-                    id: id.clone(),
-                    launch: running.launch,
-                    life: running.life,
-                };
-                Reply::Sandboxes(rows.take(LIST_PAGE).map(row).collect())
-            }
+            other => panic!("{other:?}"),
         }
     }
 

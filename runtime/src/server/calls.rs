@@ -16,14 +16,21 @@ use bulkhead_protocol::runtime::{
 use bulkhead_protocol::stats::{Counters, Stats};
 use std::os::fd::AsFd;
 
+/// The release that this is.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
 impl Server {
     pub(super) fn call(&mut self, waiter: Waiter, call: Call) {
         match call {
             Call::Hello { protocol } if protocol == RUNTIME_PROTOCOL => {
-                self.answer(waiter, Reply::Hello { protocol: RUNTIME_PROTOCOL });
+                let release = RELEASE.to_owned();
+                self.answer(waiter, Reply::Hello { protocol: RUNTIME_PROTOCOL, release });
             }
             Call::Hello { protocol } => {
-                let detail = format!("protocol {protocol}, not {RUNTIME_PROTOCOL}");
+                let detail = format!(
+                    "the runtime of release {RELEASE} speaks protocol {RUNTIME_PROTOCOL}, the gateway {protocol}: \
+                     both must be of one release"
+                );
                 self.refuse(waiter, RefusalKind::Invalid, detail);
             }
             Call::ResolveImage { org, image } => match self.roots.resolve(org.as_deref(), &image) {
