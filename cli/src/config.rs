@@ -10,7 +10,7 @@ pub(crate) use show::show;
 use crate::process::Refusal;
 use anyhow::Context;
 use bulkhead_gateway::Quota;
-use bulkhead_runtime::Overcommit;
+use bulkhead_runtime::{CgroupParent, Overcommit};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -92,6 +92,9 @@ pub(crate) struct Flags {
     /// Most memory that all sandboxes together may be promised, as a factor of the host's, 0.01 to 1000 [default: no bound]
     #[arg(long)]
     pub(crate) memory_overcommit: Option<f64>,
+    /// Cgroup of the v2 tree below which those of sandboxes lie, a slice of systemd's as a rule [default: its root]
+    #[arg(long)]
+    pub(crate) cgroup_parent: Option<PathBuf>,
     /// Whether anybody may make an organisation over the API, on or off [default: off]
     #[arg(long, value_enum)]
     pub(crate) register: Option<Register>,
@@ -155,6 +158,7 @@ pub(crate) struct Settings {
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) on_stop: OnStop,
     pub(crate) memory_overcommit: Option<Overcommit>,
+    pub(crate) cgroup_parent: CgroupParent,
     pub(crate) register: Register,
     pub(crate) gateway_uid: u32,
     pub(crate) tls: Option<TlsFiles>,
@@ -254,6 +258,7 @@ impl Flags {
             metrics_listen: self.metrics_listen,
             on_stop: self.on_stop.unwrap_or(OnStop::Keep),
             memory_overcommit: faults.note(overcommit(self.memory_overcommit), None),
+            cgroup_parent: faults.note(cgroup_parent(self.cgroup_parent.as_deref()), CgroupParent::default()),
             register: self.register.unwrap_or(Register::Off),
             gateway_uid: faults.note(gateway_uid(self.gateway_user.as_deref()), GATEWAY_UID),
             tls,
@@ -291,6 +296,7 @@ impl Flags {
             metrics_listen: flags.metrics_listen.or(file.metrics_listen),
             on_stop: flags.on_stop.or(file.on_stop),
             memory_overcommit: flags.memory_overcommit.or(file.memory_overcommit),
+            cgroup_parent: flags.cgroup_parent.or(file.cgroup_parent),
             register: flags.register.or(file.register),
             gateway_user: flags.gateway_user.or(file.gateway_user),
             tls_certificate: flags.tls_certificate.or(file.tls_certificate),
@@ -331,6 +337,11 @@ fn agent(path: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 fn pool(size: usize) -> anyhow::Result<usize> {
     anyhow::ensure!(size <= MAX_POOL, "pool: at most {MAX_POOL}");
     Ok(size)
+}
+
+fn cgroup_parent(path: Option<&Path>) -> anyhow::Result<CgroupParent> {
+    let parent = CgroupParent::at(path.unwrap_or(Path::new("/")));
+    parent.context("cgroup-parent: must be a path of the v2 tree, without . and ..")
 }
 
 /// A factor as it is written down, in percent.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What an instance makes in its state directory.
-const STATE: [&str; 8] =
-    ["api-key", "fetch", "gateway", "images", volume::FILE, volume::HALF, "run-dir", "lock"];
+const STATE: [&str; 9] =
+    ["api-key", "cgroup-parent", "fetch", "gateway", "images", volume::FILE, volume::HALF, "run-dir", "lock"];
 /// What an instance makes in its run directory.
 const RUN: [&str; 6] = ["gateway", "intents", "mounts", "instance", "runtime.sock", volume::MOUNT];
 /// How long the kernel may take to let go of the mounts of sandboxes that were killed.

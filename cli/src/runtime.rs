@@ -47,6 +47,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         changeable: operator::of_runtime(&settings),
         operator: Box::new(OfRuntime::new(flags.clone(), settings.clone())),
         disks: volume.clone(),
+        cgroup_parent: settings.cgroup_parent.clone(),
         reaper: server::HelperCommand {
             program: program.clone(),
             arguments: ["reaper", "--disks", &disks, "--images", &images].map(str::to_owned).to_vec(),

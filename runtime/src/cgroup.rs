@@ -2,7 +2,8 @@
 //!
 //! One group per sandbox carries its limits and is written before its first process exists. Membership, kill and
 //! events go through the v2 tree, which hybrid hosts have too; only limits and counters have two back ends
-//! ([`knobs`]). All below `<hierarchy>/<instance>/<sandbox>`, so that a name is enough to find and remove it.
+//! ([`knobs`]). All below `<hierarchy>/<parent>/<instance>/<sandbox>`, so that a name is enough to find and remove it;
+//! a [`parent`] other than the root is somebody else's, as a slice of systemd's.
 //!
 //! Never writes a pid to `cgroup.procs`: on an idle host that one write waits 9 ms for an RCU grace period.
 
@@ -10,9 +11,11 @@ mod birth;
 mod events;
 pub(crate) mod knobs;
 mod layout;
+mod parent;
 mod usage;
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
+use crate::instance::Instance;
 use bulkhead_protocol::runtime::Life;
 use bulkhead_protocol::{Limits, SandboxId};
 use bulkhead_sys::call::mount;
@@ -24,8 +27,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
+pub use parent::CgroupParent;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -36,6 +41,7 @@ pub(crate) struct Groups {
     unified: OwnedFd,
     v1: Vec<(&'static str, OwnedFd)>,
     layout: Layout,
+    parent: CgroupParent,
 }
 
 /// The group of one sandbox.
@@ -48,16 +54,36 @@ pub(crate) struct Group {
 }
 
 impl Groups {
-    /// Finds the host's layout and makes the instance's directories.
-    pub(crate) fn open(instance: &str, stand: Stand<'_>) -> Result<Self> {
-        let layout = Layout::detect(stand)?;
-        let unified = instance_directory(&layout.unified, instance).doing("make the instance's cgroup")?;
+    /// The groups of an instance that starts, below `parent` unless sandboxes of an earlier start run elsewhere.
+    pub(crate) fn start(instance: &Instance, parent: CgroupParent) -> Result<Self> {
+        let layout = Layout::detect(Stand::At(&instance.run_dir.join("mounts/unified")))?;
+        let parent = parent.settle(&instance.name, &instance.state_dir, &layout)?;
+        Self::open(&instance.name, layout, parent)
+    }
+
+    /// The groups that the instance of a state directory used last.
+    pub(crate) fn last(instance: &str, state_dir: &Path) -> Result<Self> {
+        let layout = Layout::detect(Stand::Nowhere)?;
+        let last = CgroupParent::read(state_dir)?;
+        // With a slice went everything below it.
+        let parent = if last.path(&layout.unified).exists() { last } else { CgroupParent::default() };
+        Self::open(instance, layout, parent)
+    }
+
+    /// Makes the instance's directories.
+    fn open(instance: &str, layout: Layout, parent: CgroupParent) -> Result<Self> {
+        let top = parent.path(&layout.unified);
+        if !top.exists() {
+            let problem = "does not exist: start the unit that keeps this cgroup, or change cgroup-parent";
+            return Err(Error::Directory { path: top, problem });
+        }
+        let unified = instance_directory(&top, instance).doing("make the instance's cgroup")?;
         let mut v1 = Vec::new();
         for (controller, path) in &layout.v1 {
             v1.push((*controller, instance_directory(path, instance).doing("make the instance's cgroup")?));
         }
-        let groups = Self { unified, v1, layout };
-        groups.layout.enable_controllers(groups.unified.as_fd())?;
+        let groups = Self { unified, v1, layout, parent };
+        groups.layout.enable_controllers(&groups.parent, groups.unified.as_fd())?;
         Ok(groups)
     }
 
@@ -138,8 +164,8 @@ impl Groups {
 
     /// Removes the instance's own, empty directories.
     pub(crate) fn remove_instance(&self, instance: &str) -> Result<()> {
-        let paths = std::iter::once(&self.layout.unified).chain(self.layout.v1.iter().map(|(_, path)| path));
-        for path in paths {
+        let v1 = self.layout.v1.iter().map(|(_, path)| path.clone());
+        for path in std::iter::once(self.parent.path(&self.layout.unified)).chain(v1) {
             match std::fs::remove_dir(path.join(instance)) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 done => done
@@ -280,7 +306,7 @@ impl Group {
     }
 }
 
-fn instance_directory(hierarchy: &std::path::Path, instance: &str) -> bulkhead_sys::Result<OwnedFd> {
+fn instance_directory(hierarchy: &Path, instance: &str) -> bulkhead_sys::Result<OwnedFd> {
     let parent = nix::fcntl::open(hierarchy, DIRECTORY, Mode::empty())
         .during("open", || hierarchy.display().to_string())?;
     match make(parent.as_fd(), instance) {

@@ -38,6 +38,7 @@ mod view;
 pub mod weaken;
 
 pub use admission::Overcommit;
+pub use cgroup::CgroupParent;
 pub use error::{Error, Result};
 pub use ids::NEUTRAL;
 pub use instance::Instance;

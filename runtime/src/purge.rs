@@ -1,7 +1,7 @@
 //! Takes away what an instance has in the kernel, when no server runs.
 
 use crate::adopt::kill_all;
-use crate::cgroup::{Groups, Stand};
+use crate::cgroup::Groups;
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::instance::{self, Lock};
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// [`Error::InUse`] while a server runs; [`Error::TooLong`] when something does not die.
 pub fn purge(state_dir: &Path) -> Result<Lock> {
     let (lock, name) = instance::claim(state_dir)?;
-    let groups = Groups::open(&name, Stand::Nowhere)?;
+    let groups = Groups::last(&name, state_dir)?;
     let until = Instant::now() + PATIENCE;
     loop {
         let mut left = false;

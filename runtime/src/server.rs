@@ -21,7 +21,7 @@ pub(crate) use create::check_request;
 use crate::admission::{Admission, Places};
 use crate::adopt;
 use crate::census;
-use crate::cgroup::{Groups, Stand};
+use crate::cgroup::{CgroupParent, Groups};
 use crate::conn::{self, Connection, Listener, MAX_CONNECTIONS, Received, Waiter};
 use crate::error::{Doing, Error, Result, chain};
 use crate::ids::Slots;
@@ -65,6 +65,8 @@ pub struct Config {
     pub operator: Box<dyn Operator>,
     /// Where the disks lie.
     pub disks: PathBuf,
+    /// Below which group of the v2 tree the groups of sandboxes lie.
+    pub cgroup_parent: CgroupParent,
     /// How disks and images in the trash are deleted.
     pub reaper: HelperCommand,
     /// How an image is unpacked; the name of the job and our process number follow.
@@ -146,7 +148,7 @@ fn block_signals() -> Result<SignalFd> {
 impl Server {
     fn start(instance: Instance, roots: Box<dyn Roots>, config: Config) -> Result<Self> {
         let records = Records::open(instance.intents())?;
-        let groups = Groups::open(&instance.name, Stand::At(&instance.run_dir.join("mounts/unified")))?;
+        let groups = Groups::start(&instance, config.cgroup_parent)?;
         groups.ensure_births()?;
         let found = adopt::survey(&instance.name, &records, &groups)?;
         let used: HashSet<_> = found.sandboxes.iter().map(|sandbox| sandbox.record().slot).collect();

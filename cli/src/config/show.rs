@@ -24,6 +24,7 @@ fn in_force(flags: &Flags, settings: Settings) -> Flags {
         metrics_listen: settings.metrics_listen,
         on_stop: Some(settings.on_stop),
         memory_overcommit: given.memory_overcommit,
+        cgroup_parent: given.cgroup_parent,
         register: Some(settings.register),
         tls_certificate: settings.tls.as_ref().map(|files| files.certificate.clone()),
         tls_key: settings.tls.map(|files| files.key),

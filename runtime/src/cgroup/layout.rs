@@ -1,5 +1,6 @@
 //! Which hierarchies this host has, and where.
 
+use super::CgroupParent;
 use crate::error::{Doing, Error, Result};
 use bulkhead_sys::call::mount::attr;
 use bulkhead_sys::error::Context;
@@ -136,8 +137,8 @@ impl Layout {
     }
 
     /// Lets the children of `instance` have limits in the v2 tree: on the way down from the root every group must
-    /// pass the controllers on.
-    pub(super) fn enable_controllers(&self, instance: BorrowedFd<'_>) -> Result<()> {
+    /// pass the controllers on. As long as the last one does, nobody can take them away further up.
+    pub(super) fn enable_controllers(&self, parent: &CgroupParent, instance: BorrowedFd<'_>) -> Result<()> {
         let mut wanted = if self.kind == Kind::Unified { CONTROLLERS.to_vec() } else { Vec::new() };
         if self.huge_pages.tree == Some(Kind::Unified) {
             wanted.push(HUGE_PAGES);
@@ -145,14 +146,17 @@ impl Layout {
         if wanted.is_empty() {
             return Ok(());
         }
-        let root = std::fs::File::open(&self.unified)
-            .during("open", || self.unified.display().to_string())
-            .doing("enable controllers")?;
         let text: String = wanted.iter().map(|name| format!("+{name} ")).collect();
-        for directory in [root.as_fd(), instance] {
-            super::write(directory, "cgroup.subtree_control", text.as_bytes()).doing("enable controllers")?;
+        let enable = |directory: BorrowedFd<'_>| {
+            super::write(directory, "cgroup.subtree_control", text.as_bytes()).doing("enable controllers")
+        };
+        for path in parent.chain(&self.unified) {
+            let directory = std::fs::File::open(&path)
+                .during("open", || path.display().to_string())
+                .doing("enable controllers")?;
+            enable(directory.as_fd())?;
         }
-        Ok(())
+        enable(instance)
     }
 }
 
