@@ -35,6 +35,9 @@ pub(crate) enum Command {
         #[arg(long)]
         images: PathBuf,
     },
+    /// Keep room in the volume of disks.
+    #[command(hide = true)]
+    Grower(crate::grower::Order),
     /// Make an image of standard input.
     #[command(hide = true)]
     Importer(crate::importer::Order),

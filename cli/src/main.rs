@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod fetch;
 mod gateway;
+mod grower;
 mod image;
 mod importer;
 mod log;
@@ -55,6 +56,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fetch(args) => fetch::run(&args),
         Command::Image(command) => image::run(&command),
         Command::Reaper { disks, images } => reaper::run(&disks, &images),
+        Command::Grower(order) => grower::run(&order),
         Command::Importer(order) => importer::run(&order),
         Command::Purge { state, keep_state } => {
             let extent = if keep_state { purge::Extent::WhatRuns } else { purge::Extent::Everything };

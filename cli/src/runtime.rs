@@ -41,16 +41,21 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let roots = ImageRoots::open(&settings, &volume)?;
     let (disks, images) =
         (volume.display().to_string(), settings.state_dir.join("images").display().to_string());
+    let state_dir = settings.state_dir.display().to_string();
     let program = std::env::current_exe().context("find this program")?;
     let config = server::Config {
         agent,
         changeable: operator::of_runtime(&settings),
         operator: Box::new(OfRuntime::new(flags.clone(), settings.clone())),
-        disks: volume.clone(),
         cgroup_parent: settings.cgroup_parent.clone(),
+        disks: volume.clone(),
         reaper: server::HelperCommand {
             program: program.clone(),
             arguments: ["reaper", "--disks", &disks, "--images", &images].map(str::to_owned).to_vec(),
+        },
+        grower: server::HelperCommand {
+            program: program.clone(),
+            arguments: ["grower", "--state-dir", &state_dir, "--disks", &disks].map(str::to_owned).to_vec(),
         },
         importer: server::HelperCommand {
             program,

@@ -134,7 +134,7 @@ fn enough_room(room: Room) -> Finding {
     Finding::fine(what, format!("{} MiB free", free >> 20))
 }
 
-/// The volume is sparse: what it promises may have gone to somebody else since it was made.
+/// A volume of an earlier version is sparse: what it promises may have gone to somebody else since it was made.
 fn overcommitted(room: Room) -> Finding {
     let what = "room for what the volume promises";
     let (Some(free), Some(volume)) = (room.free, room.volume) else {

@@ -1,8 +1,13 @@
-//! The file system that all disks of an instance lie in: one sparse file with btrfs, mounted once.
+//! The file system that all disks of an instance lie in: one file with btrfs, mounted once, which grows as it fills
+//! ([`room`]).
 //!
 //! A disk needs a limit that the kernel enforces, whatever the state directory lies on. Subvolumes of btrfs have
 //! one, cost 0.2 ms to make and nothing to delete. The mount stands in the host's mount namespace, so that a runtime
 //! that starts again finds it, and there is never a second loop device over the same file.
+
+mod room;
+
+pub use room::{Growth, Room};
 
 use crate::error::{Doing, Error, Result};
 use bulkhead_sys::error::Context;
@@ -25,7 +30,7 @@ pub const FILE: &str = "store.btrfs";
 pub const HALF: &str = "store.new";
 /// Where it is mounted, in the run directory.
 pub const MOUNT: &str = "store";
-/// Of the room that the state directory has when the file is made, in hundredths: the rest stays the host's.
+/// Of the room that the state directory has with the file's own, in hundredths: the rest stays the host's.
 const SHARE_OF_FREE: u64 = 75;
 /// Smallest file in bytes: less holds no useful disk.
 const LEAST_BYTES: u64 = 1 << 30;
@@ -50,6 +55,7 @@ pub fn open(state_dir: &Path, run_dir: &Path) -> Result<PathBuf> {
         if !file.exists() {
             make(&file)?;
         }
+        room::keep_promise(&file)?;
         mount_at(&file, &place)?;
     }
     let root = open_directory(&place)?;
@@ -98,14 +104,12 @@ fn make(file: &Path) -> Result<()> {
     }
     let label = || new.display().to_string();
     let size = size_for(file)?;
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .and_then(|made| made.set_len(size))
-        .during("open", label)
-        .doing("make the volume of disks")?;
+    let mut options = fs::OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).open(&new);
+    let made = made.during("open", label).doing("make the volume of disks")?;
+    if !room::take(&made, &new, 0, size)? {
+        return Err(Error::NoVolume(format!("{}: no room for {} MiB", new.display(), size >> 20)));
+    }
     // One device without a mirror: copies of metadata on the same disk protect from little. No discard: it is empty.
     let done = Command::new(MKFS)
         .args(["-q", "-K", "-m", "single", "-d", "single"])
@@ -133,13 +137,10 @@ fn size_for(file: &Path) -> Result<u64> {
         .during("statvfs", || home.display().to_string())
         .doing("look for room for the disks")?;
     let free = room.blocks_available() * room.fragment_size();
-    let size = free / 100 * SHARE_OF_FREE;
-    if size < LEAST_BYTES {
+    room::first_size(free).ok_or_else(|| {
         let (have, need) = (free >> 20, least_free() >> 20);
-        return Err(Error::NoVolume(format!("{}: {have} MiB free, {need} needed", home.display())));
-    }
-    // Whole blocks, for I/O past the page cache.
-    Ok(size & !0xfff)
+        Error::NoVolume(format!("{}: {have} MiB free, {need} needed", home.display()))
+    })
 }
 
 fn mount_at(file: &Path, place: &Path) -> Result<()> {
@@ -156,7 +157,8 @@ fn mount_at(file: &Path, place: &Path) -> Result<()> {
         }
     };
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
-    match mount(Some(&device), place, Some("btrfs"), flags, Some("discard=async")) {
+    // Nothing is discarded: a hole in the file would be somebody else's at once.
+    match mount(Some(&device), place, Some("btrfs"), flags, Some("nodiscard")) {
         Err(Errno::ENODEV) => Err(Error::NoVolume("this kernel has no btrfs".to_owned())),
         done => done
             .during("mount", || format!("{} at {}", device.display(), place.display()))

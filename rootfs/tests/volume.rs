@@ -2,9 +2,11 @@
 
 use bulkhead_protocol::image::ImageId;
 use bulkhead_rootfs::disk::{self, Disks};
-use bulkhead_rootfs::volume;
+use bulkhead_rootfs::volume::{self, Growth};
+use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const MIB: u64 = 1 << 20;
@@ -108,4 +110,42 @@ fn a_volume_that_stands_is_used_again_and_never_attached_twice() {
     assert_eq!(attached(), 0);
     let again = volume::open(volume.home.path(), volume.home.path()).unwrap();
     assert_eq!(Disks::open(&again, 0).unwrap().list().unwrap(), ["kept"]);
+}
+
+#[test]
+fn a_volume_has_what_it_shows_and_takes_more_before_it_is_full() {
+    const PIECE: usize = 64 << 20;
+    let volume = Volume::open();
+    let file = volume.home.path().join(volume::FILE);
+    let sizes = || {
+        let meta = fs::metadata(&file).unwrap();
+        let inside = nix::sys::statvfs::statvfs(&volume.at).unwrap();
+        (meta.len(), meta.blocks() * 512, inside.blocks() * inside.fragment_size())
+    };
+    let (length, taken, inside) = sizes();
+    assert!(taken >= length && inside <= length, "{taken} of {length} are taken, {inside} are shown");
+    let room = volume::Room::of(volume.home.path(), &volume.at).unwrap();
+    assert_eq!(room.grow().unwrap(), Growth::Enough);
+    // Not written back yet, which counts all the same.
+    let mut large = fs::File::create(volume.at.join("large")).unwrap();
+    // In pieces, as programs write: a whole of gibibytes may find no place for all that is booked for it at once.
+    let fill = |from: u64, to: u64| {
+        for at in (from..to).step_by(PIECE) {
+            let [at, piece] = [at, u64::try_from(PIECE).unwrap()].map(|n| i64::try_from(n).unwrap());
+            fallocate(&large, FallocateFlags::empty(), at, piece).unwrap();
+        }
+    };
+    fill(0, length * 5 / 8);
+    assert_eq!(room.grow().unwrap(), Growth::Grown(length * 2), "a step, on a disk with room for some");
+    let (now, taken, shown) = sizes();
+    assert!(now == length * 2 && taken >= now && shown > inside, "{now}, {taken}, {shown}");
+    // A step that was cut in half: the file was made longer and nobody was told.
+    let longer = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    let [at, more] = [length * 2, length].map(|n| i64::try_from(n).unwrap());
+    fallocate(&longer, FallocateFlags::empty(), at, more).unwrap();
+    fill(length * 5 / 8, length * 3 / 2);
+    assert_eq!(room.grow().unwrap(), Growth::Grown(length * 3));
+    assert!(sizes().2 > shown);
+    large.write_all(b"and so on").unwrap();
+    assert_eq!(room.grow().unwrap(), Growth::Enough);
 }

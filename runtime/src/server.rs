@@ -6,6 +6,7 @@
 mod calls;
 mod create;
 mod ending;
+mod grower;
 mod images;
 mod imports;
 mod manager;
@@ -37,6 +38,7 @@ use bulkhead_protocol::runtime::{Call, Event, Message, RefusalKind, Reply};
 use bulkhead_protocol::stats::Counters;
 use bulkhead_sys::error::Context;
 use bulkhead_sys::pidfd;
+use grower::Grower;
 use manager::Manager;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -63,12 +65,14 @@ pub struct Config {
     pub changeable: Changeable,
     /// Who reads the operator's files.
     pub operator: Box<dyn Operator>,
-    /// Where the disks lie.
-    pub disks: PathBuf,
     /// Below which group of the v2 tree the groups of sandboxes lie.
     pub cgroup_parent: CgroupParent,
+    /// Where the disks lie.
+    pub disks: PathBuf,
     /// How disks and images in the trash are deleted.
     pub reaper: HelperCommand,
+    /// Who keeps room for disks; our process number follows.
+    pub grower: HelperCommand,
     /// How an image is unpacked; the name of the job and our process number follow.
     pub importer: HelperCommand,
 }
@@ -91,6 +95,7 @@ struct Server {
     /// Those that no record names and somebody wants ended.
     strays: BTreeMap<SandboxId, Stray>,
     reaper: reaper::Reaper,
+    grower: Grower,
     imports: imports::Imports,
     admission: Admission,
     networks: Networks,
@@ -173,6 +178,7 @@ impl Server {
             table: Table::default(),
             strays: BTreeMap::new(),
             reaper: reaper::Reaper::new(config.reaper),
+            grower: Grower::new(config.grower),
             imports: imports::Imports::new(config.importer),
             manager: Manager::of_environment(),
             operator: config.operator,
@@ -221,10 +227,11 @@ impl Server {
 
     /// How long to wait for an event.
     fn patience(&self) -> Option<Duration> {
-        let due = [self.table.next_due(), self.next_stray_due(), self.imports.next_due()]
-            .into_iter()
-            .flatten()
-            .min();
+        let due =
+            [self.table.next_due(), self.next_stray_due(), self.imports.next_due(), self.grower.next_due()]
+                .into_iter()
+                .flatten()
+                .min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let stop = self.stop_by.map(|_| STOP_TICK);
         let quiet = self.wants_quiet().then_some(QUIET);
@@ -253,6 +260,7 @@ impl Server {
             Token::Agent(slot) => self.agent_ended(slot),
             Token::Events(slot) => self.look_at(slot),
             Token::Reaper => self.reaper.ended(&mut self.poll),
+            Token::Grower => self.grower.ended(&mut self.poll),
             Token::Import(number) => self.import_ended(number),
             Token::Signals => {}
         }
@@ -348,6 +356,7 @@ impl Server {
         }
         self.look_at_strays();
         self.imports.end_late();
+        self.grower.tick(&mut self.poll);
     }
 
     fn is_empty(&self) -> bool {
@@ -438,6 +447,7 @@ impl Server {
     }
 
     fn finish(mut self) -> Result<()> {
+        self.grower.stop();
         if self.table.is_empty() {
             self.reaper.wait();
             // Ours alone and empty; with a runtime that moved into a group of its own they stay until a purge.

@@ -168,3 +168,14 @@ pub fn available_kib() -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect("MemAvailable")
 }
+
+/// Bytes that are in use in the file system at a path: of the volume of disks, what all of them take together. Its file
+/// tells nothing, since that is taken ahead.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn used_bytes(path: &Path) -> u64 {
+    let seen = nix::sys::statvfs::statvfs(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    (seen.blocks() - seen.blocks_free()) * seen.fragment_size()
+}

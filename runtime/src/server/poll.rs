@@ -18,6 +18,8 @@ pub(super) enum Token {
     Reaper,
     /// An import, by its number.
     Import(u64),
+    /// Who keeps room for disks.
+    Grower,
     /// A connection, by its number.
     Connection(u64),
     /// The launch report of the sandbox in a slot.
@@ -39,6 +41,7 @@ impl Token {
             Token::Agent(slot) => (5, u64::from(slot)),
             Token::Events(slot) => (6, u64::from(slot)),
             Token::Import(number) => (7, number),
+            Token::Grower => (8, 0),
         };
         (kind << 56) | number
     }
@@ -55,6 +58,7 @@ impl Token {
             5 => Token::Agent(slot?),
             6 => Token::Events(slot?),
             7 => Token::Import(number),
+            8 => Token::Grower,
             _ => return None,
         })
     }
@@ -118,7 +122,8 @@ mod tests {
     #[test]
     fn every_token_survives_its_number() {
         let slots = [Token::Report(4093), Token::Agent(1), Token::Events(u32::MAX)];
-        let others = [Token::Listener, Token::Signals, Token::Reaper, Token::Connection((1 << 56) - 1)];
+        let others =
+            [Token::Listener, Token::Signals, Token::Reaper, Token::Grower, Token::Connection((1 << 56) - 1)];
         for token in slots.into_iter().chain(others).chain([Token::Import(7)]) {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

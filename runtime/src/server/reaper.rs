@@ -15,6 +15,15 @@ pub struct HelperCommand {
     pub arguments: Vec<String>,
 }
 
+impl HelperCommand {
+    /// To start it.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        command
+    }
+}
+
 /// At most one reaper, and whether another has to follow.
 #[derive(Debug)]
 pub(super) struct Reaper {
@@ -53,8 +62,7 @@ impl Reaper {
     }
 
     fn spawn(&self) -> std::io::Result<Child> {
-        let mut command = Command::new(&self.command.program);
-        command.args(&self.command.arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+        self.command.command().stdin(Stdio::null()).stdout(Stdio::null()).spawn()
     }
 
     /// The reaper ended.

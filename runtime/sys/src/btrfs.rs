@@ -87,6 +87,7 @@ struct GroupArgs {
     group: u64,
 }
 
+const RESIZE: libc::c_ulong = nix::request_code_write!(MAGIC, 3, size_of::<VolumeArgs>());
 const CREATE: libc::c_ulong = nix::request_code_write!(MAGIC, 14, size_of::<VolumeArgs>());
 const DESTROY: libc::c_ulong = nix::request_code_write!(MAGIC, 15, size_of::<VolumeArgs>());
 const LOOKUP: libc::c_ulong = nix::request_code_readwrite!(MAGIC, 18, size_of::<LookupArgs>());
@@ -112,6 +113,15 @@ pub fn enable_quotas(root: BorrowedFd<'_>) -> Result<()> {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno).during("ioctl", || "BTRFS_IOC_QUOTA_CTL".into()),
     }
+}
+
+/// Lets the file system of `root` use all of its first device, which has grown.
+///
+/// # Errors
+/// As ioctl(2): `EINPROGRESS` while a balance goes on.
+pub fn fill_device(root: BorrowedFd<'_>) -> Result<()> {
+    let args = volume(c"max").during("ioctl", || "BTRFS_IOC_RESIZE".into());
+    ioctl(root, RESIZE, &mut args?).map(drop).during("ioctl", || "BTRFS_IOC_RESIZE max".into())
 }
 
 /// Makes an empty subvolume in the directory `parent`.

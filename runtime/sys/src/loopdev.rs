@@ -5,12 +5,14 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `LOOP_CTL_GET_FREE` of `linux/loop.h`.
 const GET_FREE: libc::c_ulong = 0x4C82;
 /// `LOOP_CONFIGURE` (Linux 5.8).
 const CONFIGURE: libc::c_ulong = 0x4C0A;
+/// `LOOP_SET_CAPACITY`.
+const SET_CAPACITY: libc::c_ulong = 0x4C07;
 /// `LO_FLAGS_AUTOCLEAR`: the device lets go of its file when its last user does.
 const AUTOCLEAR: u32 = 4;
 /// `LO_FLAGS_DIRECT_IO`: the file's pages are not cached a second time.
@@ -77,6 +79,20 @@ pub fn attach(file: BorrowedFd<'_>) -> Result<LoopDevice> {
         }
     }
     Err(Errno::EBUSY).during("ioctl", || "LOOP_CONFIGURE".into())
+}
+
+/// Makes a device as large as the file behind it is now.
+///
+/// # Errors
+/// As open(2) and ioctl(2).
+pub fn follow_size(device: &Path) -> Result<()> {
+    let label = || device.display().to_string();
+    let opened =
+        nix::fcntl::open(device, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).during("open", label)?;
+    // SAFETY: LOOP_SET_CAPACITY takes no argument; the descriptor is owned by this function and so open.
+    Errno::result(unsafe { libc::ioctl(opened.as_raw_fd(), SET_CAPACITY) })
+        .map(drop)
+        .during("ioctl", || format!("LOOP_SET_CAPACITY {}", device.display()))
 }
 
 fn configure(device: &OwnedFd, file: BorrowedFd<'_>, flags: u32) -> nix::Result<()> {

@@ -1,8 +1,7 @@
 //! D07: a full disk. D18: trees that are hard to delete.
 
 use super::{DISK_MIB, assert_well, long, python, small};
-use bulkhead_tests::{Sandbox, Server, Switch, within};
-use std::os::unix::fs::MetadataExt;
+use bulkhead_tests::{Sandbox, Server, Switch, host, within};
 use std::time::{Duration, Instant};
 
 /// A destroy takes no longer, whatever lies on the disk.
@@ -10,13 +9,12 @@ const DESTROY: Duration = Duration::from_secs(5);
 /// What the volume may take on the host's disk beside the limit, in MiB: its own trees and pieces of fixed size.
 const OVERHEAD_MIB: u64 = 64;
 
-/// What the volume of all disks takes on the host's disk, in MiB.
+/// What all disks take of their volume, in MiB.
 fn taken_mib(server: &Server) -> u64 {
-    let file = server.instance().state.join("store.btrfs");
-    let written =
-        std::process::Command::new("sync").arg("-f").arg(server.instance().run.join("store")).status();
+    let volume = server.instance().run.join("store");
+    let written = std::process::Command::new("sync").arg("-f").arg(&volume).status();
     assert!(written.expect("sync of coreutils starts").success(), "the volume is written back");
-    std::fs::metadata(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).blocks() >> 11
+    host::used_bytes(&volume) >> 20
 }
 
 /// Fills the disk by `piece(n)`, at most this often; the error that stopped it, and how many there were.
