@@ -5,6 +5,7 @@ use crate::audit::Audit;
 use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::config::{Changeable, Operator};
+use crate::disk::Disk;
 use crate::fair::Fair;
 use crate::input::BodyBudget;
 use crate::metrics::Metrics;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     /// The first characters of every sandbox id.
     pub(crate) node: String,
     pub(crate) store: Store,
+    pub(crate) disk: Disk,
     pub(crate) keys: Keys,
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,

@@ -146,6 +146,10 @@ impl ApiError {
 
 impl From<crate::store::StoreError> for ApiError {
     fn from(error: crate::store::StoreError) -> Self {
+        if error.is_no_room() {
+            let text = "the server's disk is full: nothing that has to be remembered is accepted";
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, text).because(error);
+        }
         Self::internal(error)
     }
 }

@@ -14,6 +14,7 @@ mod auth;
 mod clock;
 mod config;
 mod dirs;
+mod disk;
 mod endpoint;
 mod error;
 mod failpoint;

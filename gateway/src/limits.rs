@@ -38,6 +38,12 @@ pub(crate) const START_PAUSE: Duration = Duration::from_millis(50);
 /// An answer of `/healthz` is good for so long: anybody may ask, and each asks the runtime.
 pub(crate) const HEALTH_AGE: Duration = Duration::from_millis(500);
 
+/// With fewer bytes free the disk of the state directory counts as full: the next requests would fail in the middle.
+pub(crate) const DISK_LEAST: u64 = 4 << 20;
+
+/// How often the disk is looked at.
+pub(crate) const DISK_LOOK: Duration = Duration::from_secs(1);
+
 /// Sandboxes of an organisation of whom nothing else was said.
 pub(crate) const ORG_SANDBOXES: u64 = 1000;
 /// The same: thousandths of processors. Limits are ceilings, not promises, so this is far above what a host has.

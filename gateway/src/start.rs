@@ -12,6 +12,7 @@ use crate::auth::{self, Keys};
 use crate::clock::Clock;
 use crate::config::{Changeable, Config, Operator};
 use crate::dirs::Directory;
+use crate::disk::{self, Disk};
 use crate::error::Error;
 use crate::fair::Fair;
 use crate::ids;
@@ -160,6 +161,7 @@ async fn build(config: Settled, certificates: Arc<Certificates>) -> Result<Arc<A
     let pepper = store.setting("pepper", ids::random::<32>()?.to_vec()).await?;
     let app = Arc::new(App {
         node: String::from_utf8(node).map_err(|_| Error::Node)?,
+        disk: Disk::of(config.state_dir.join("gateway")),
         keys: Keys::new(pepper, store.keys().await?),
         registry: Registry::default(),
         clock: Clock::new(),
@@ -186,6 +188,7 @@ async fn build(config: Settled, certificates: Arc<Certificates>) -> Result<Arc<A
         store,
     });
     tokio::spawn(auth::note(Arc::clone(&app)));
+    tokio::spawn(disk::watch(Arc::clone(&app)));
     tokio::spawn(pipeline::sweep(Arc::clone(&app)));
     pool::clear(&app).await;
     reconcile::load(&app, app.store.sandboxes().await?).await;

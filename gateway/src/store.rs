@@ -78,6 +78,14 @@ pub enum StoreError {
     Missing(&'static str),
 }
 
+impl StoreError {
+    /// Whether the disk is full: what was asked for is not done, and can be once there is room.
+    pub(crate) fn is_no_room(&self) -> bool {
+        let Self::Sql { source, .. } = self else { return false };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+}
+
 pub(crate) type StoreResult<T> = Result<T, StoreError>;
 
 /// Adds to an error of SQLite what was being done.
@@ -106,10 +114,11 @@ impl Store {
     pub(crate) fn open(path: &Path) -> StoreResult<Self> {
         let mut connection = Connection::open(path).doing("open the database")?;
         // No flush on the path: after a power cut the kernel's state is gone too, and WAL keeps the file
-        // whole.
+        // whole. Nobody else opens it, so that its index is memory of ours: the file that others would share could not
+        // be made on a full disk, and no gateway could start.
         connection
             .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;
+                "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;
                  PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0;",
             )
             .doing("configure the database")?;

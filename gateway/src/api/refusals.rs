@@ -27,7 +27,11 @@ const TABLE: &[(StatusCode, &str, &str)] = &[
     (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "The server failed; its log has the cause."),
     (StatusCode::BAD_GATEWAY, "BadGateway", "The sandbox's agent failed."),
     (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "There is no room, or the runtime is not there."),
-    (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", "The sandbox's disk is full."),
+    (
+        StatusCode::INSUFFICIENT_STORAGE,
+        "InsufficientStorage",
+        "The sandbox's disk, or the server's, is full.",
+    ),
     (StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", "The sandbox or the runtime did not answer in time."),
 ];
 
@@ -72,11 +76,11 @@ group! {
 }
 group! {
     /// A route that needs a scope of its own.
-    Admitted = BAD_REQUEST UNAUTHORIZED FORBIDDEN CONFLICT TOO_MANY_REQUESTS INTERNAL_SERVER_ERROR
+    Admitted = BAD_REQUEST UNAUTHORIZED FORBIDDEN CONFLICT TOO_MANY_REQUESTS INTERNAL_SERVER_ERROR INSUFFICIENT_STORAGE
 }
 group! {
     /// A route that needs no key.
-    Public = BAD_REQUEST NOT_FOUND TOO_MANY_REQUESTS INTERNAL_SERVER_ERROR
+    Public = BAD_REQUEST NOT_FOUND TOO_MANY_REQUESTS INTERNAL_SERVER_ERROR INSUFFICIENT_STORAGE
 }
 group! {
     /// A route with a body.

@@ -1,6 +1,7 @@
 //! The file, and its predecessors: never more than so many, of so many bytes each.
 
 use crate::limits;
+use crate::rate::Limiter;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,12 +10,16 @@ use std::path::{Path, PathBuf};
 /// The file in `<state-dir>/gateway`; earlier ones have a number behind it.
 pub(super) const NAME: &str = "audit.log";
 
+static LOST: Limiter = Limiter::new();
+
 /// The file that is written.
 pub(super) struct Log {
     dir: PathBuf,
     file: File,
     bytes: u64,
     most: u64,
+    /// The last line may be; the next must not be its rest.
+    torn: bool,
 }
 
 impl Log {
@@ -24,28 +29,33 @@ impl Log {
 
     fn with(dir: &Path, most: u64) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let mut file = options.create(true).append(true).mode(0o600).open(dir.join(NAME))?;
+        let file = options.create(true).append(true).mode(0o600).open(dir.join(NAME))?;
         let bytes = file.metadata()?.len();
-        if bytes > 0 {
-            // The last line may be torn; the next must not be its rest.
-            file.write_all(b"\n")?;
-        }
-        Ok(Self { dir: dir.to_owned(), file, bytes: bytes + 1, most })
+        Ok(Self { dir: dir.to_owned(), file, bytes, most, torn: bytes > 0 })
     }
 
     /// Writes a line; what fails is told to the operator's log.
     pub(super) fn write(&mut self, line: &str) {
-        if let Err(error) = self.try_write(line) {
-            tracing::error!(%error, "a line of the audit log is lost");
+        if let Err(error) = self.try_write(line)
+            && let Some(held_back) = LOST.permit()
+        {
+            tracing::error!(%error, held_back, "a line of the audit log is lost");
         }
     }
 
     fn try_write(&mut self, line: &str) -> io::Result<()> {
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-        if self.bytes + length > self.most {
+        if self.bytes + length >= self.most {
             self.rotate()?;
         }
+        if self.torn {
+            self.file.write_all(b"\n")?;
+            self.bytes += 1;
+        }
+        // On a full disk half of it may be written.
+        self.torn = true;
         self.file.write_all(line.as_bytes())?;
+        self.torn = false;
         self.bytes += length;
         Ok(())
     }

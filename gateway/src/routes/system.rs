@@ -55,6 +55,9 @@ pub(crate) async fn health(app: &App) -> ApiResult<Reply> {
 }
 
 async fn examine(app: &App) -> Health {
+    if app.disk.is_full() {
+        return Health::Bad("the disk of the state directory is full");
+    }
     let runtime = tokio::time::timeout(limits::RUNTIME_QUICK, app.runtime.hello());
     match runtime.await {
         Ok(Ok(())) => {}

@@ -4,7 +4,10 @@ use crate::app::App;
 use crate::error::chain;
 use sd_notify::NotifyState;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Arc, OnceLock};
 
 /// Clients are answered from now on.
 pub(crate) fn ready() {
@@ -38,7 +41,25 @@ pub(super) async fn alive(app: Arc<App>) -> Infallible {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let Some(socket) = SOCKET.get_or_init(open) else { return };
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    if let Err(error) = socket.send(text.as_bytes()) {
         tracing::warn!(%error, "the service manager was not told");
     }
+}
+
+/// Held open: clients may have taken every descriptor, and a process that waits for them to go is not stuck.
+static SOCKET: OnceLock<Option<UnixDatagram>> = OnceLock::new();
+
+/// Connects to the manager whose address is in the environment, a path or after `@` a name.
+fn open() -> Option<UnixDatagram> {
+    let address = std::env::var_os("NOTIFY_SOCKET")?;
+    let connected = UnixDatagram::unbound().and_then(|socket| {
+        match address.as_bytes().strip_prefix(b"@") {
+            Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+            None => socket.connect(&address)?,
+        }
+        Ok(socket)
+    });
+    connected.inspect_err(|error| tracing::warn!(%error, "the service manager cannot be told")).ok()
 }

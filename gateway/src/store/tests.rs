@@ -83,9 +83,16 @@ async fn a_file_of_a_newer_program_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bulkhead.db");
     drop(Store::open(&path).unwrap());
+    // The store's thread lets go of the file when it is done; this waits for it.
     let db = Connection::open(&path).unwrap();
     db.execute("INSERT INTO schema_version (version) VALUES (99)", ()).unwrap();
+    drop(db);
     assert!(matches!(Store::open(&path), Err(StoreError::Newer { found: 99, .. })));
+}
+
+/// Through its own connection: nobody else may open the file.
+async fn sql(store: &Store, text: String) {
+    store.run(move |db| db.execute_batch(&text).doing("do what no gateway does")).await.unwrap();
 }
 
 async fn store(dir: &tempfile::TempDir) -> Store {
@@ -126,27 +133,28 @@ async fn of_too_many_keys_the_oldest_go_but_none_whose_create_goes_on() {
     let store = store(&dir).await;
     let claim = |key: &str| Some(Claim { key: key.to_owned(), digest: "d".to_owned() });
     store.put_sandbox(row('a'), claim("going on")).await.unwrap();
-    let db = Connection::open(dir.path().join("bulkhead.db")).unwrap();
     // After the one above, and before the ones below.
-    db.execute(
-        "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+    let many = format!(
+        "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {})
          INSERT INTO create_keys SELECT orgs.id, 'k' || n, 'd', 'gone', (SELECT max(created_us) FROM create_keys)
          + 1 + n FROM n, orgs",
-        params![i64::try_from(limits::CREATE_KEYS + 50).unwrap()],
-    )
-    .unwrap();
+        limits::CREATE_KEYS + 50
+    );
+    sql(&store, many).await;
     let mut last = row('b');
     last.facts.org = "o2".to_owned();
     // The next look of the first organisation is a hundred keys away, the one of the second is due.
     store.put_sandbox(last, claim("new")).await.unwrap();
-    let count = |org: &str| {
-        db.query_row("SELECT count(*) FROM create_keys WHERE org = ?1", params![org], |row| {
-            row.get::<_, i64>(0)
-        })
-        .map(|count| usize::try_from(count).unwrap())
-        .unwrap()
+    let count = async |org: &'static str| {
+        let counted = store.run(move |db| {
+            db.query_row("SELECT count(*) FROM create_keys WHERE org = ?1", params![org], |row| {
+                row.get::<_, i64>(0)
+            })
+            .doing("count")
+        });
+        usize::try_from(counted.await.unwrap()).unwrap()
     };
-    assert_eq!((count("o1"), count("o2")), (limits::CREATE_KEYS + 52, limits::CREATE_KEYS));
+    assert_eq!((count("o1").await, count("o2").await), (limits::CREATE_KEYS + 52, limits::CREATE_KEYS));
     for n in 0..limits::TRIM {
         let mut row = row('c');
         let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap());
@@ -154,7 +162,7 @@ async fn of_too_many_keys_the_oldest_go_but_none_whose_create_goes_on() {
         row.facts.id = SandboxId::parse(&id).unwrap();
         store.put_sandbox(row, claim(&format!("later {n}"))).await.unwrap();
     }
-    assert_eq!(count("o1"), limits::CREATE_KEYS + 1, "the oldest of all goes on");
+    assert_eq!(count("o1").await, limits::CREATE_KEYS + 1, "the oldest of all goes on");
     let known = |key: &str| store.claimed("o1".to_owned(), key.to_owned());
     assert!(known("going on").await.unwrap().is_some() && known("k100").await.unwrap().is_none());
     assert!(known("later 0").await.unwrap().is_some() && known("k10000").await.unwrap().is_some());
@@ -166,14 +174,11 @@ async fn a_failed_create_frees_its_key_and_marks_its_row_or_does_neither() {
     let store = store(&dir).await;
     let claim = Claim { key: "k".to_owned(), digest: "d".to_owned() };
     store.put_sandbox(row('a'), Some(claim)).await.unwrap();
-    let db = Connection::open(dir.path().join("bulkhead.db")).unwrap();
-    db.execute_batch(
-        "CREATE TRIGGER broken BEFORE UPDATE ON sandboxes BEGIN SELECT raise(ABORT, 'no'); END;",
-    )
-    .unwrap();
+    let broken = "CREATE TRIGGER broken BEFORE UPDATE ON sandboxes BEGIN SELECT raise(ABORT, 'no'); END;";
+    sql(&store, broken.to_owned()).await;
     store.withdraw(row('a').facts.id).await.unwrap_err();
     assert!(store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap().is_some());
-    db.execute_batch("DROP TRIGGER broken").unwrap();
+    sql(&store, "DROP TRIGGER broken".to_owned()).await;
     store.withdraw(row('a').facts.id).await.unwrap();
     assert_eq!(store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap(), None);
     assert_eq!(store.sandboxes().await.unwrap(), [Row { status: Status::Deleting, ..row('a') }]);
@@ -203,24 +208,32 @@ async fn a_torn_row_is_put_aside_and_stops_nobody() {
     for id in ['a', 'b', 'c'] {
         store.put_sandbox(row(id), None).await.unwrap();
     }
-    let db = Connection::open(dir.path().join("bulkhead.db")).unwrap();
-    let tear = |id: char, sql: &str| {
-        db.execute(&format!("UPDATE sandboxes SET {sql} WHERE id = '{}'", row(id).facts.id), ()).unwrap();
+    let tear = async |id: char, change: &str| {
+        sql(&store, format!("UPDATE sandboxes SET {change} WHERE id = '{}'", row(id).facts.id)).await;
     };
-    tear('a', "settings = '{'");
-    tear('b', "id = 'short'");
+    tear('a', "settings = '{'").await;
+    tear('b', "id = 'short'").await;
     store.insert_spare(row('d').facts.id, "code:latest".to_owned()).await.unwrap();
-    tear('d', "id = 'torn'");
+    tear('d', "id = 'torn'").await;
     assert_eq!(store.spares().await.unwrap(), []);
     let left: Vec<_> = store.sandboxes().await.unwrap();
     assert_eq!(left, [row('c')]);
-    let aside: Vec<(String, String)> = db
-        .prepare("SELECT id, content FROM quarantine ORDER BY id")
-        .unwrap()
-        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
+    let aside = store.run(|db| {
+        let mut rows = db.prepare("SELECT id, content FROM quarantine ORDER BY id").doing("look")?;
+        let rows = rows.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).doing("look")?;
+        rows.collect::<rusqlite::Result<Vec<(String, String)>>>().doing("look")
+    });
+    let aside = aside.await.unwrap();
     assert_eq!(aside.len(), 3);
     assert!(aside[0].0.starts_with("aaa") && aside[0].1.contains(r#""settings":"{""#), "{aside:?}");
+}
+
+#[test]
+fn a_full_disk_is_told_from_other_failures() {
+    let full = |code| StoreError::Sql {
+        doing: "write",
+        source: rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None),
+    };
+    assert!(full(rusqlite::ffi::SQLITE_FULL).is_no_room());
+    assert!(!full(rusqlite::ffi::SQLITE_IOERR).is_no_room() && !StoreError::Gone.is_no_room());
 }
