@@ -10,7 +10,6 @@ use bulkhead_sys::error::Context;
 use bulkhead_sys::{caps, fd, seccomp};
 use nix::sched::CpuSet;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 
 /// What the agent itself uses while it serves: what it takes to become a command's user in a child. The rest of
 /// [`caps::AGENT`] stays permitted for children and is in force for none of the agent's own calls.
@@ -20,7 +19,7 @@ const IN_FORCE: u64 = caps::SETUID | caps::SETGID;
 #[derive(Debug)]
 pub(crate) struct Boot {
     /// Where the gateway connects.
-    pub(crate) listener: UnixListener,
+    pub(crate) listener: OwnedFd,
     /// The sandbox's cgroup directory.
     pub(crate) cgroup: OwnedFd,
     /// The file with the sandbox's `oom_kill` line.
@@ -40,7 +39,7 @@ pub(crate) enum BootError {
     System(#[from] bulkhead_sys::Error),
     #[error("environment variable {0} is missing or no number")]
     Variable(&'static str),
-    #[error("put the listening socket into non-blocking mode")]
+    #[error("take over the listening socket")]
     Listener(#[source] std::io::Error),
     #[error("watch the inner init")]
     Init(#[source] std::io::Error),
@@ -51,7 +50,7 @@ pub(crate) fn take() -> Result<Boot, BootError> {
     // Before it reads anything: from here on /proc of this process belongs to nobody inside.
     process::set_dumpable(Dumpable::No).during("prctl", || "PR_SET_DUMPABLE".into())?;
     // Inherited descriptors first, while their numbers still mean what the protocol says.
-    let listener = UnixListener::from(fd::inherited(agent::LISTEN_FD)?);
+    let listener = fd::inherited(agent::LISTEN_FD)?;
     let cgroup = fd::inherited(agent::CGROUP_FD)?;
     let oom = fd::inherited(agent::OOM_FD)?;
     let program = fd::inherited(agent::PROGRAM_FD)?;
@@ -62,7 +61,6 @@ pub(crate) fn take() -> Result<Boot, BootError> {
         meminfo: fd::inherited(agent::MEMINFO_FD)?,
         current: fd::inherited(agent::MEMORY_CURRENT_FD)?,
     };
-    listener.set_nonblocking(true).map_err(BootError::Listener)?;
     give_up_capabilities()?;
     Ok(Boot {
         listener,

@@ -1,7 +1,9 @@
 //! Accepts connections and serves HTTP/1.1 on each: the only way into the agent.
 //!
 //! Everything a peer can make it hold has a limit: connections, header bytes and time, body bytes and time.
-//! Generic over where connections come from, so that a virtual machine's socket can take the place of ours.
+//! Generic over where connections come from ([`listener`]).
+
+mod listener;
 
 use crate::boot::{Boot, BootError};
 use crate::execution::Executions;
@@ -12,6 +14,7 @@ use crate::vitals::Vitals;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use listener::{Listener, Listening};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,27 +30,11 @@ const CONNECTION_BUFFER: usize = 32 << 10;
 /// Pause after an accept that failed for want of descriptors or memory, which a busy loop would not cure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A source of connections.
-pub(crate) trait Listener {
-    /// One connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// The next one. Dropping the future loses none.
-    fn accept(&self) -> impl Future<Output = std::io::Result<Self::Stream>>;
-}
-
-impl Listener for tokio::net::UnixListener {
-    type Stream = tokio::net::UnixStream;
-
-    async fn accept(&self) -> std::io::Result<Self::Stream> {
-        tokio::net::UnixListener::accept(self).await.map(|(stream, _address)| stream)
-    }
-}
-
 /// Serves until the inner init ends, which ends the sandbox.
 pub(crate) async fn run(boot: Boot) -> Result<(), BootError> {
     let init = inner::find()?;
     let Boot { listener, cgroup, oom, vitals, launch, rules } = boot;
-    let listener = tokio::net::UnixListener::from_std(listener).map_err(BootError::Listener)?;
+    let listener = Listening::on(listener).map_err(BootError::Listener)?;
     let executions = Rc::new(Executions::new(cgroup, oom, Vitals::new(vitals), launch, rules));
     tokio::select! {
         ended = init.ended() => ended.map_err(BootError::Init),

@@ -13,10 +13,13 @@ use bulkhead_sys::call::process::{CapSets, Ids};
 use bulkhead_sys::op::Op;
 use bulkhead_sys::seccomp::{Profile, compile};
 use bulkhead_sys::{caps, fd, pidfd, spawn};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, VsockAddr, bind, connect, getsockname, listen, socket,
+};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,9 +30,53 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The agent's id in a sandbox; here it is one of the host's, with nothing of its own.
 const AGENT_ID: u32 = 65_533;
 
+/// The variable that makes the agents of a run listen on sockets of a virtual machine's family, over its loopback.
+const TRANSPORT: &str = "BULKHEAD_AGENT_TRANSPORT";
+/// The agent's program, where it is not the one that was built with this.
+const PROGRAM: &str = "BULKHEAD_AGENT_PROGRAM";
+
+/// Where an agent listens.
+enum Address {
+    Unix(PathBuf),
+    /// A port of this machine.
+    Vsock(VsockAddr),
+}
+
+impl Address {
+    /// A listening socket, and how it is reached.
+    fn listen(path: PathBuf) -> (OwnedFd, Self) {
+        if std::env::var(TRANSPORT).is_err() {
+            return (UnixListener::bind(&path).unwrap().into(), Self::Unix(path));
+        }
+        let made = vsock();
+        let any = VsockAddr::new(libc::VMADDR_CID_LOCAL, libc::VMADDR_PORT_ANY);
+        bind(made.as_raw_fd(), &any).unwrap();
+        listen(&made, Backlog::new(64).unwrap()).unwrap();
+        let address = getsockname(made.as_raw_fd()).unwrap();
+        (made, Self::Vsock(address))
+    }
+
+    fn connect(&self) -> UnixStream {
+        match self {
+            Self::Unix(path) => UnixStream::connect(path).unwrap(),
+            Self::Vsock(address) => {
+                let made = vsock();
+                connect(made.as_raw_fd(), address).unwrap();
+                // It is read, written and shut down, all of which this type does to any stream socket.
+                made.into()
+            }
+        }
+    }
+}
+
+fn vsock() -> OwnedFd {
+    socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .expect("AF_VSOCK (modprobe vsock_loopback)")
+}
+
 pub(crate) struct Agent {
     group: PathBuf,
-    socket: PathBuf,
+    address: Address,
     oom: PathBuf,
     pid: i32,
     process: OwnedFd,
@@ -72,11 +119,11 @@ impl Agent {
         let name = format!("agent-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let group = v2_tree().join(&name);
         std::fs::create_dir(&group).unwrap();
-        let socket = std::env::temp_dir().join(format!("{name}.socket"));
+        let (listener, address) = Address::listen(std::env::temp_dir().join(format!("{name}.socket")));
         let oom = std::env::temp_dir().join(format!("{name}.oom"));
         std::fs::write(&oom, "oom_kill 0\n").unwrap();
-        let (pid, process) = launch(&group, &socket, &oom);
-        Self { group, socket, oom, pid, process }
+        let (pid, process) = launch(&group, &listener, &oom);
+        Self { group, address, oom, pid, process }
     }
 
     /// Runs a script to its end.
@@ -172,7 +219,7 @@ impl Agent {
         header: &str,
         body: &[u8],
     ) -> (u16, BufReader<UnixStream>) {
-        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        let mut stream = self.address.connect();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
         let head = format!(
@@ -203,7 +250,9 @@ impl Drop for Agent {
             }
         }
         std::fs::remove_dir(&self.group).unwrap();
-        std::fs::remove_file(&self.socket).unwrap();
+        if let Address::Unix(path) = &self.address {
+            std::fs::remove_file(path).unwrap();
+        }
         std::fs::remove_file(&self.oom).unwrap();
     }
 }
@@ -261,19 +310,20 @@ fn v2_tree() -> &'static Path {
 
 /// Starts the program as a launch does, in all but mounts and user namespace: PID 1 of a pid namespace, with an
 /// inner init, as an id of its own with the agent's capabilities, under the agent's filter.
-fn launch(group: &Path, socket: &Path, oom: &Path) -> (i32, OwnedFd) {
-    let listener = fd::high(&UnixListener::bind(socket).unwrap()).unwrap();
+fn launch(group: &Path, listener: &OwnedFd, oom: &Path) -> (i32, OwnedFd) {
+    let listener = fd::high(listener).unwrap();
     let directory = fd::high(&File::open(group).unwrap()).unwrap();
     let counter = fd::high(&File::open(oom).unwrap()).unwrap();
     let files =
         [("usage", "4194304\n"), ("stat", "inactive_file 1048576\n"), ("meminfo", ""), ("current", "")];
     let files = files.map(|(name, text)| {
-        let path = socket.with_file_name(name);
+        let path = oom.with_file_name(name);
         std::fs::write(&path, text).unwrap();
         fd::high(&File::options().read(true).write(true).open(path).unwrap()).unwrap()
     });
     let null = fd::high(&File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
-    let program = fd::high(&File::open(env!("CARGO_BIN_EXE_bulkhead-agent")).unwrap()).unwrap();
+    let program = std::env::var(PROGRAM).unwrap_or(env!("CARGO_BIN_EXE_bulkhead-agent").to_owned());
+    let program = fd::high(&File::open(program).unwrap()).unwrap();
     for owned in [group, &group.join("cgroup.procs")] {
         std::os::unix::fs::chown(owned, Some(AGENT_ID), Some(AGENT_ID)).unwrap();
     }
