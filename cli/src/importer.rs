@@ -9,7 +9,7 @@ mod confine;
 use anyhow::{Context, bail};
 use bulkhead_protocol::image::ImportProgress;
 use bulkhead_rootfs::Places;
-use bulkhead_rootfs::host::{Room, Volume};
+use bulkhead_rootfs::host::Room;
 use bulkhead_rootfs::import::{Failure, Given, Job, Layers, Outcome, Progress, assemble, publish, unpack};
 use clap::{Args, ValueEnum};
 use confine::Reach;
@@ -63,7 +63,7 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<()> {
 /// disks of others fail.
 fn promised(images: &Path) -> u64 {
     let state_dir = images.parent().unwrap_or(images);
-    Room::of(state_dir).volume.map_or(0, Volume::promised)
+    Room::of(state_dir).for_disks()
 }
 
 /// All of it; whichever stage fails has said why.

@@ -36,6 +36,13 @@ impl Volume {
 }
 
 impl Room {
+    /// Bytes that belong to the volume though it does not have them: what it promises, and what it takes next as it fills.
+    #[must_use]
+    pub fn for_disks(self) -> u64 {
+        let Self { free: Some(free), volume: Some(volume) } = self else { return 0 };
+        volume.promised() + volume::next_step(volume.length, free)
+    }
+
     /// Looks at a state directory, which need not exist.
     #[must_use]
     pub fn of(state_dir: &Path) -> Self {
@@ -203,6 +210,18 @@ mod tests {
         let state = |free| advice(&good(), Room { free: Some(free), volume })[0].state;
         assert_eq!(state(29 << 30), State::Warning, "30 GiB are promised");
         assert_eq!(state(30 << 30), State::Fine);
+    }
+
+    #[test]
+    fn an_import_leaves_what_a_volume_promises_and_takes_next() {
+        let room = |length, allocated, free| {
+            let volume = Some(Volume { length, allocated });
+            Room { free: Some(free), volume }.for_disks()
+        };
+        let gib = 1 << 30;
+        assert_eq!(room(40 * gib, 10 * gib, 100 * gib), 34 * gib, "30 promised, 4 to come");
+        assert_eq!(room(4 * gib, 4 * gib, gib), 0, "it has its share");
+        assert_eq!(PLENTY.for_disks(), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod room;
 
+pub(crate) use room::next_step;
 pub use room::{Growth, Room};
 
 use crate::error::{Doing, Error, Result};

@@ -86,7 +86,7 @@ impl Room {
         // Where the step before was cut in half the file is longer than what lies in it.
         let mut length = meta.len();
         if total + SLACK >= length {
-            let step = step(length, free(&look(&self.state_dir)?));
+            let step = next_step(length, free(&look(&self.state_dir)?));
             if step < LEAST_STEP || !take(&file, &path, length, step)? {
                 return Ok(refused);
             }
@@ -136,7 +136,7 @@ pub(super) fn keep_promise(path: &Path) -> Result<()> {
 }
 
 /// How much more a file may have: the host keeps its share of what it and the file have together.
-fn step(length: u64, free: u64) -> u64 {
+pub(crate) fn next_step(length: u64, free: u64) -> u64 {
     let most = (length + free) / 100 * SHARE_OF_FREE;
     // Whole blocks, for I/O past the page cache.
     most.saturating_sub(length).min(STEP) & !0xfff
@@ -144,7 +144,7 @@ fn step(length: u64, free: u64) -> u64 {
 
 /// The first size of a volume on a disk with so much free.
 pub(super) fn first_size(free: u64) -> Option<u64> {
-    Some(step(0, free)).filter(|size| *size >= LEAST_BYTES)
+    Some(next_step(0, free)).filter(|size| *size >= LEAST_BYTES)
 }
 
 /// Takes bytes for a file. False where the disk does not have them; a file system that cannot promise any gives as it
@@ -188,13 +188,13 @@ mod tests {
 
     #[test]
     fn the_host_keeps_a_quarter_of_what_both_have() {
-        assert_eq!(step(0, 100 * GIB), STEP);
+        assert_eq!(next_step(0, 100 * GIB), STEP);
         assert_eq!(first_size(GIB), None);
         assert!((LEAST_BYTES..2 * GIB).contains(&first_size(2 * GIB).unwrap()));
         // Four have been taken of eight: two more, then no more.
-        let more = step(4 * GIB, 4 * GIB);
+        let more = next_step(4 * GIB, 4 * GIB);
         assert!(more > GIB && more <= 2 * GIB, "{more}");
-        assert!(step(4 * GIB + more, 4 * GIB - more) < LEAST_STEP);
-        assert_eq!(step(GIB, 0), 0);
+        assert!(next_step(4 * GIB + more, 4 * GIB - more) < LEAST_STEP);
+        assert_eq!(next_step(GIB, 0), 0);
     }
 }
