@@ -2,6 +2,7 @@
 
 use crate::args::{Ceilings, KeyCommand, OrgCommand, StateDir};
 use crate::doctor::Form;
+use crate::output;
 use crate::process::NoServer;
 use crate::purge::run_dir_of;
 use anyhow::anyhow;
@@ -15,16 +16,16 @@ const KEY_NAME: &str = "cli";
 pub(crate) fn org(command: &OrgCommand) -> anyhow::Result<()> {
     match command {
         OrgCommand::Create { name, state } => {
-            println!("{}", client::create_org(&run_dir(state)?, name).map_err(explained)?.id);
+            output::line(client::create_org(&run_dir(state)?, name).map_err(explained)?.id)?;
         }
         OrgCommand::List { state } => {
             for org in client::list_orgs(&run_dir(state)?).map_err(explained)? {
-                println!("{}\t{}\t{}", org.id, org.name, org.created_at);
+                output::line(format_args!("{}\t{}\t{}", org.id, org.name, org.created_at))?;
             }
         }
         OrgCommand::Quota { name, ceilings, state } => {
             let quota = client::quota(&run_dir(state)?, name, change(ceilings)).map_err(explained)?;
-            println!("{}", serde_json::to_string(&quota)?);
+            output::line(serde_json::to_string(&quota)?)?;
         }
     }
     Ok(())
@@ -35,6 +36,8 @@ fn change(ceilings: &Ceilings) -> QuotaChange {
         sandboxes: ceilings.sandboxes,
         cpu_millis: ceilings.cpus,
         memory_mib: ceilings.memory_mib,
+        images: ceilings.images,
+        image_mib: ceilings.image_mib,
         executions: ceilings.executions,
         streams: ceilings.streams,
         bytes_per_second: ceilings.bytes_per_second,
@@ -52,7 +55,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<()> {
                 admin: *admin,
                 expires_in_seconds: *expires_in,
             };
-            println!("{}", client::create_key(&run_dir(state)?, &order).map_err(explained)?.key);
+            output::line(client::create_key(&run_dir(state)?, &order).map_err(explained)?.key)?;
         }
         KeyCommand::List { state } => {
             for key in client::list_keys(&run_dir(state)?).map_err(explained)? {
@@ -63,7 +66,7 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<()> {
                 };
                 let (scopes, end) = (key.scopes.join(","), key.expires_at.as_deref().unwrap_or("never"));
                 let KeyInfo { id, org, name, created_at, .. } = &key;
-                println!("{id}\t{org}\t{name}\t{state}\t{created_at}\t{scopes}\t{end}");
+                output::line(format_args!("{id}\t{org}\t{name}\t{state}\t{created_at}\t{scopes}\t{end}"))?;
             }
         }
         KeyCommand::Revoke { id, state } => client::revoke_key(&run_dir(state)?, id).map_err(explained)?,
@@ -75,8 +78,10 @@ pub(crate) fn key(command: &KeyCommand) -> anyhow::Result<()> {
 pub(crate) fn leaks(state: &StateDir, form: Form) -> anyhow::Result<()> {
     let leaks = client::leaks(&run_dir(state)?).map_err(explained)?;
     match form {
-        Form::Json => println!("{}", serde_json::to_string_pretty(&leaks)?),
-        Form::Text => leaks.iter().for_each(|leak| println!("{}\t{}", leak.kind, leak.name)),
+        Form::Json => output::line(serde_json::to_string_pretty(&leaks)?)?,
+        Form::Text => {
+            leaks.iter().try_for_each(|leak| output::line(format_args!("{}\t{}", leak.kind, leak.name)))?;
+        }
     }
     if leaks.is_empty() { Ok(()) } else { Err(anyhow!("{} things leak", leaks.len())) }
 }

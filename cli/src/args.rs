@@ -123,6 +123,12 @@ pub(crate) struct Ceilings {
     /// MiB of memory of the sandboxes that are awake.
     #[arg(long, value_parser = ceiling)]
     pub(crate) memory_mib: Option<Ceiling>,
+    /// Names of its own images.
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) images: Option<Ceiling>,
+    /// MiB of the files of those.
+    #[arg(long, value_parser = ceiling)]
+    pub(crate) image_mib: Option<Ceiling>,
     /// Executions that connections hold; each sandbox may have 64 more that go on without one.
     #[arg(long, value_parser = ceiling)]
     pub(crate) executions: Option<Ceiling>,

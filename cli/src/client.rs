@@ -109,6 +109,7 @@ fn refused(kind: RefusalKind, detail: &str) -> anyhow::Error {
         RefusalKind::UnknownImage => anyhow!("there is no such image"),
         RefusalKind::InvalidImage => anyhow!("the image is refused: {plain}"),
         RefusalKind::Busy => anyhow!("too many images are being made now"),
+        RefusalKind::OverQuota(_) => anyhow!("its owner has as much as it may"),
         RefusalKind::NoRoom(Scarce::Disk) => anyhow!("there is no room on the disk: {plain}"),
         _ => anyhow!("the runtime refused: {plain}"),
     }

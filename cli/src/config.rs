@@ -15,7 +15,9 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 33944);
 /// Where state lies when nothing else is said.
@@ -29,6 +31,9 @@ const GATEWAY_USER: &str = "bulkhead";
 const GATEWAY_UID: u32 = 64_901;
 /// As many as a burst of creates may need; each costs what a sandbox costs.
 const MAX_POOL: usize = 256;
+
+const IMAGE_SWEEP: Duration = Duration::from_secs(300);
+const IMAGE_SWEEPS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// What becomes of sandboxes when the server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
@@ -95,6 +100,10 @@ pub(crate) struct Flags {
     /// Cgroup of the v2 tree below which those of sandboxes lie, a slice of systemd's as a rule [default: its root]
     #[arg(long)]
     pub(crate) cgroup_parent: Option<PathBuf>,
+    /// Seconds between two looks for images that no name and no sandbox needs, 1 to 86400; what two of them find is deleted
+    /// [default: 300]
+    #[arg(long)]
+    pub(crate) image_sweep: Option<u64>,
     /// Whether anybody may make an organisation over the API, on or off [default: off]
     #[arg(long, value_enum)]
     pub(crate) register: Option<Register>,
@@ -134,6 +143,12 @@ pub(crate) struct Flags {
     /// Its requests per second [default: 2000]
     #[arg(long)]
     pub(crate) quota_requests_per_second: Option<u64>,
+    /// Names of images of its own [default: 100]
+    #[arg(long)]
+    pub(crate) quota_images: Option<u64>,
+    /// MiB of the files of those [default: 20480]
+    #[arg(long)]
+    pub(crate) quota_image_mib: Option<u64>,
     /// Pid of the supervisor: the half ends when that is gone.
     #[arg(long, hide = true)]
     #[serde(skip)]
@@ -159,6 +174,7 @@ pub(crate) struct Settings {
     pub(crate) on_stop: OnStop,
     pub(crate) memory_overcommit: Option<Overcommit>,
     pub(crate) cgroup_parent: CgroupParent,
+    pub(crate) image_sweep: Duration,
     pub(crate) register: Register,
     pub(crate) gateway_uid: u32,
     pub(crate) tls: Option<TlsFiles>,
@@ -258,6 +274,7 @@ impl Flags {
             metrics_listen: self.metrics_listen,
             on_stop: self.on_stop.unwrap_or(OnStop::Keep),
             memory_overcommit: faults.note(overcommit(self.memory_overcommit), None),
+            image_sweep: faults.note(image_sweep(self.image_sweep), IMAGE_SWEEP),
             cgroup_parent: faults.note(cgroup_parent(self.cgroup_parent.as_deref()), CgroupParent::default()),
             register: self.register.unwrap_or(Register::Off),
             gateway_uid: faults.note(gateway_uid(self.gateway_user.as_deref()), GATEWAY_UID),
@@ -280,6 +297,8 @@ impl Flags {
             streams: self.quota_streams.or(usual.streams),
             bytes_per_second: self.quota_bytes_per_second.or(usual.bytes_per_second),
             requests_per_second: self.quota_requests_per_second.or(usual.requests_per_second),
+            images: self.quota_images.or(usual.images),
+            image_mib: self.quota_image_mib.or(usual.image_mib),
         }
     }
 
@@ -297,6 +316,7 @@ impl Flags {
             on_stop: flags.on_stop.or(file.on_stop),
             memory_overcommit: flags.memory_overcommit.or(file.memory_overcommit),
             cgroup_parent: flags.cgroup_parent.or(file.cgroup_parent),
+            image_sweep: flags.image_sweep.or(file.image_sweep),
             register: flags.register.or(file.register),
             gateway_user: flags.gateway_user.or(file.gateway_user),
             tls_certificate: flags.tls_certificate.or(file.tls_certificate),
@@ -310,6 +330,8 @@ impl Flags {
             quota_streams: flags.quota_streams.or(file.quota_streams),
             quota_bytes_per_second: flags.quota_bytes_per_second.or(file.quota_bytes_per_second),
             quota_requests_per_second: flags.quota_requests_per_second.or(file.quota_requests_per_second),
+            quota_images: flags.quota_images.or(file.quota_images),
+            quota_image_mib: flags.quota_image_mib.or(file.quota_image_mib),
             supervisor: flags.supervisor,
         }
     }
@@ -351,6 +373,12 @@ fn overcommit(factor: Option<f64>) -> anyhow::Result<Option<Overcommit>> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 1 to 100,000")]
     let percent = (factor * 100.0).round() as u32;
     Ok(Some(Overcommit { percent }))
+}
+
+fn image_sweep(seconds: Option<u64>) -> anyhow::Result<Duration> {
+    let every = seconds.map_or(IMAGE_SWEEP, Duration::from_secs);
+    anyhow::ensure!(IMAGE_SWEEPS.contains(&every), "image-sweep: must be from 1 to 86400");
+    Ok(every)
 }
 
 /// The uid of a named user, which must exist; without a name the usual user or a fixed number.

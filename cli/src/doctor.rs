@@ -2,6 +2,7 @@
 //! list, put together here from those who know of processes and those who know of disks.
 
 use crate::config::{self, Settings};
+use crate::output;
 use crate::process::Refusal;
 use crate::purge::run_dir_of;
 use anyhow::anyhow;
@@ -49,7 +50,7 @@ pub(crate) fn run(state_dir: &Path, form: Form) -> anyhow::Result<()> {
     let mut findings = needed(&Here, &instance);
     findings.extend(walls::advice(&Here, gateway_uid, &bulkhead_sys::lsm::modules()));
     findings.extend(roots::advice(&Here, Room::of(&state_dir)));
-    print!("{}", shown(&findings, form)?);
+    output::line(shown(&findings, form)?.trim_end())?;
     verdict(&findings)
 }
 

@@ -8,8 +8,11 @@ mod pull;
 use crate::admin::run_dir;
 use crate::args::{ImageCommand, StateDir};
 use crate::client::{self, Runtime};
+use crate::output;
 use anyhow::{Context, anyhow};
-use bulkhead_protocol::image::{Collected, IMAGE_PAGE, ImageName, ImageRow, ImportImage, ImportProgress};
+use bulkhead_protocol::image::{
+    Collected, IMAGE_PAGE, ImageCeilings, ImageName, ImageRow, ImportImage, ImportProgress,
+};
 use bulkhead_protocol::runtime::{Call, ImagesOf, Reply};
 use meter::Meter;
 use std::fs::File;
@@ -32,9 +35,9 @@ pub(crate) fn run(command: &ImageCommand) -> anyhow::Result<()> {
         ImageCommand::List { json, state } => {
             let rows = list(&mut connect(state)?)?;
             if *json {
-                println!("{}", serde_json::to_string_pretty(&rows)?);
+                output::line(serde_json::to_string_pretty(&rows)?)?;
             } else {
-                rows.iter().for_each(print);
+                rows.iter().try_for_each(print)?;
             }
             Ok(())
         }
@@ -49,7 +52,7 @@ pub(crate) fn run(command: &ImageCommand) -> anyhow::Result<()> {
             let image = image_name(name)?;
             match connect(state)?.call(Call::InspectImage { org: None, image })? {
                 Reply::ImageDetails(details) => {
-                    println!("{}", serde_json::to_string_pretty(&details)?);
+                    output::line(serde_json::to_string_pretty(&details)?)?;
                     Ok(())
                 }
                 other => Err(client::unexpected(other)),
@@ -57,8 +60,7 @@ pub(crate) fn run(command: &ImageCommand) -> anyhow::Result<()> {
         }
         ImageCommand::Gc { state } => match connect(state)?.call(Call::CollectImages)? {
             Reply::Collected(Collected { layers, images }) => {
-                println!("{images} images and {layers} layers");
-                Ok(())
+                Ok(output::line(format_args!("{images} images and {layers} layers"))?)
             }
             other => Err(client::unexpected(other)),
         },
@@ -87,7 +89,7 @@ fn named_by(file: &Path) -> anyhow::Result<ImageName> {
 
 /// Hands a source over and shows what becomes of it.
 fn import(runtime: &mut Runtime, name: ImageName, source: File) -> anyhow::Result<()> {
-    let order = ImportImage { org: None, name, created_by: None };
+    let order = ImportImage { org: None, name, created_by: None, ceilings: ImageCeilings::default() };
     let mut meter = Meter::new("unpack");
     let row = runtime.import(order, source.into(), &mut |progress| match progress {
         ImportProgress::Layer { number, of, done, total } => meter.layer(number, of, done, total),
@@ -95,7 +97,7 @@ fn import(runtime: &mut Runtime, name: ImageName, source: File) -> anyhow::Resul
         // The answer says it as well.
         ImportProgress::Refused(_) => {}
     })?;
-    print(&row);
+    print(&row)?;
     Ok(())
 }
 
@@ -116,9 +118,9 @@ fn list(runtime: &mut Runtime) -> anyhow::Result<Vec<ImageRow>> {
 }
 
 /// Name, owner, id, bytes, layers.
-fn print(row: &ImageRow) {
+fn print(row: &ImageRow) -> std::io::Result<()> {
     let owner = row.org.as_deref().unwrap_or("host");
-    println!("{}\t{owner}\t{}\t{}\t{}", row.name, row.id, row.bytes, row.layers);
+    output::line(format_args!("{}\t{owner}\t{}\t{}\t{}", row.name, row.id, row.bytes, row.layers))
 }
 
 #[cfg(test)]

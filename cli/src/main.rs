@@ -13,6 +13,7 @@ mod image;
 mod importer;
 mod log;
 mod operator;
+mod output;
 mod process;
 mod purge;
 mod reaper;

@@ -1,6 +1,7 @@
 //! What every half does to its own process.
 
 use anyhow::Context;
+use bulkhead_protocol::image::EXIT_NO_ROOM;
 use caps::CapSet;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -35,6 +36,16 @@ impl std::fmt::Display for NoServer {
     }
 }
 
+/// The disk is full.
+#[derive(Debug)]
+pub(crate) struct NoRoom;
+
+impl std::fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no room on the disk of the store")
+    }
+}
+
 /// The exit status that an error stands for.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<Refusal>().is_some() {
@@ -42,6 +53,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     }
     if error.downcast_ref::<NoServer>().is_some() {
         return ExitCode::from(EXIT_NO_SERVER);
+    }
+    if error.downcast_ref::<NoRoom>().is_some() {
+        return ExitCode::from(EXIT_NO_ROOM);
     }
     ExitCode::FAILURE
 }

@@ -57,6 +57,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
             program: program.clone(),
             arguments: ["grower", "--state-dir", &state_dir, "--disks", &disks].map(str::to_owned).to_vec(),
         },
+        image_sweep: settings.image_sweep,
         importer: server::HelperCommand {
             program,
             arguments: ["importer", "--images", &images].map(str::to_owned).to_vec(),

@@ -6,6 +6,7 @@ mod half;
 
 use crate::client::{self, Runtime};
 use crate::config::{Flags, OnStop, Settings};
+use crate::output;
 use crate::process::{EXIT_CONFIG, Refusal};
 use anyhow::{Context, anyhow};
 use bulkhead_protocol::image::ImageName;
@@ -114,16 +115,17 @@ fn announce_when_ready(settings: &Settings) -> bool {
     }
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let (key, url) = (key_file.display(), format!("{scheme}://{}/api", settings.listen));
-    println!("bulkhead serves on {url}");
-    match usual_image(settings) {
-        Ok(says) => println!("{says}"),
-        Err(error) => tracing::warn!("which image {IMAGE} is: {error:#}"),
+    let usual = usual_image(settings).map(|says| format!("{says}\n")).unwrap_or_else(|error| {
+        tracing::warn!("which image {IMAGE} is: {error:#}");
+        String::new()
+    });
+    let told = output::line(format_args!(
+        "bulkhead serves on {url}\n{usual}the API key is in {key}; try:\n  curl -sS -H \"X-API-Key: $(cat {key})\" \
+         -H 'Content-Type: application/json' -d '{{\"name\":\"hello\"}}' {url}/sandboxes"
+    ));
+    if let Err(error) = told {
+        tracing::warn!(%error, "cannot say where the API is");
     }
-    println!("the API key is in {key}; try:");
-    println!(
-        "  curl -sS -H \"X-API-Key: $(cat {key})\" -H 'Content-Type: application/json' \
-         -d '{{\"name\":\"hello\"}}' {url}/sandboxes"
-    );
     true
 }
 

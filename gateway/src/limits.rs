@@ -1,6 +1,7 @@
 //! Every bound of the gateway, with its unit and its reason. Whatever a client, an agent or a runtime can
 //! make grow is held by a number of this file; no other file may type one.
 
+use bulkhead_protocol::image::IMPORT_TIME;
 use std::time::Duration;
 
 /// Client connections at once; each costs a descriptor and about 20 KiB.
@@ -50,6 +51,10 @@ pub(crate) const ORG_SANDBOXES: u64 = 1000;
 pub(crate) const ORG_CPU_MILLIS: u64 = 1000 * 8 * 1000;
 /// The same: MiB of memory, of ceilings as well.
 pub(crate) const ORG_MEMORY_MIB: u64 = 4 << 20;
+/// Usual ceiling of the names of its own images.
+pub(crate) const ORG_IMAGES: u64 = 100;
+/// Usual ceiling of MiB of their files: a few large images, and no disk of a host full of one tenant's.
+pub(crate) const ORG_IMAGE_MIB: u64 = 20 << 10;
 /// The same: executions that connections hold. Those that nobody holds are bounded by their sandbox.
 pub(crate) const ORG_EXECUTIONS: u64 = 1024;
 /// The same: streams of events, WebSockets and waits.
@@ -174,12 +179,15 @@ pub(crate) const RUNTIME_DESTROY: Duration = Duration::from_secs(30);
 pub(crate) const RUNTIME_TURN: Duration = Duration::from_secs(10);
 /// Runtime: hello, image names, one page of a list, a look at a sandbox.
 pub(crate) const RUNTIME_QUICK: Duration = Duration::from_secs(2);
-/// Runtime: checking and unpacking an image.
-pub(crate) const RUNTIME_IMPORT: Duration = Duration::from_secs(1800);
+/// Runtime: checking and unpacking an image, when its turn has come; longer than the runtime waits for either.
+pub(crate) const RUNTIME_IMPORT: Duration = Duration::from_secs(2 * IMPORT_TIME.as_secs() + 60);
 /// Images that are looked at, of the host and of one organisation together.
 pub(crate) const IMAGES: usize = 4096;
 /// Bytes of an image's archive that a client sends; it waits on our disk until it is unpacked.
 pub(crate) const MAX_ARCHIVE: u64 = MAX_UPLOAD;
+/// Bytes of an archive between two looks at the room that is left: all that come at once take less between two looks than
+/// an import leaves free.
+pub(crate) const ARCHIVE_LOOK: u64 = 64 << 20;
 /// Archives that clients send or that are being unpacked, at once; each organisation has one.
 pub(crate) const ARCHIVES: usize = 4;
 /// An archive must have come by then.

@@ -27,6 +27,12 @@ pub struct Quota {
     /// MiB of memory of the same.
     #[serde(rename = "memoryMiB", skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u64>,
+    /// Names of its own images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
+    /// MiB of the files of those; what two images share counts for both.
+    #[serde(rename = "imageMiB", skip_serializing_if = "Option::is_none")]
+    pub image_mib: Option<u64>,
     /// Executions that a connection to the server holds. Detached ones are bounded by their sandbox, 64 each, and so by
     /// the ceiling of sandboxes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +54,8 @@ impl Quota {
         sandboxes: None,
         cpu_millis: None,
         memory_mib: None,
+        images: None,
+        image_mib: None,
         executions: None,
         streams: None,
         bytes_per_second: None,
@@ -59,6 +67,8 @@ impl Quota {
         sandboxes: Some(limits::ORG_SANDBOXES),
         cpu_millis: Some(limits::ORG_CPU_MILLIS),
         memory_mib: Some(limits::ORG_MEMORY_MIB),
+        images: Some(limits::ORG_IMAGES),
+        image_mib: Some(limits::ORG_IMAGE_MIB),
         executions: Some(limits::ORG_EXECUTIONS),
         streams: Some(limits::ORG_STREAMS),
         bytes_per_second: Some(limits::ORG_BYTES),

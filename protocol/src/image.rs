@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// Longest name of an image, `name:tag`, in bytes.
 pub const MAX_IMAGE_NAME: usize = 128;
@@ -11,6 +12,11 @@ pub const DEFAULT_TAG: &str = "latest";
 pub const MAX_IMAGE_ENV: usize = 16 << 10;
 /// Longest path or user name that an image's configuration may hold, in bytes.
 pub const MAX_IMAGE_TEXT: usize = 1024;
+/// How long an import may take, and may wait for its turn before. A source may be a file that never gives its bytes; the
+/// largest image there can be is written in a quarter of it to a disk that takes 200 MB/s.
+pub const IMPORT_TIME: Duration = Duration::from_secs(20 * 60);
+/// Exit status of an importer, and of its stages, that found no room on the disk, not even to say so.
+pub const EXIT_NO_ROOM: u8 = 28;
 /// Rows of one [`Reply::Images`](crate::runtime::Reply::Images), so that it fits into a packet.
 pub const IMAGE_PAGE: usize = 64;
 
@@ -236,6 +242,28 @@ pub struct ImportImage {
     pub name: ImageName,
     /// As [`ImageRow::created_by`].
     pub created_by: Option<String>,
+    /// What its owner may have.
+    pub ceilings: ImageCeilings,
+}
+
+/// What the images of one owner may have together; what is absent has no ceiling but the host's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageCeilings {
+    /// Names.
+    pub names: Option<u64>,
+    /// Bytes of files, [`ImageRow::bytes`] of each; what two images share counts for both.
+    pub bytes: Option<u64>,
+}
+
+/// Which ceiling would be exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageExcess {
+    /// [`ImageCeilings::names`].
+    Names,
+    /// [`ImageCeilings::bytes`].
+    Bytes,
 }
 
 /// What an import is doing.

@@ -5,7 +5,9 @@
 //! [`Message::Event`]. Nothing here carries a path: both sides know the directories, and an id is enough to
 //! name everything that a sandbox owns.
 
-use crate::image::{Collected, FoundImage, ImageDetails, ImageId, ImageName, ImageRow, ImportImage};
+use crate::image::{
+    Collected, FoundImage, ImageDetails, ImageExcess, ImageId, ImageName, ImageRow, ImportImage,
+};
 use crate::isolation::Isolation;
 use crate::stats::{Counters, Stats};
 use crate::{Limits, SandboxId};
@@ -71,8 +73,11 @@ pub enum Call {
         image: ImageName,
     },
     /// Unpack an image and give it a name. Answered by [`Reply::Imported`], or refused as
-    /// [`RefusalKind::InvalidImage`], with what is wrong as the detail, or [`RefusalKind::Busy`].
+    /// [`RefusalKind::InvalidImage`], with what is wrong as the detail, [`RefusalKind::OverQuota`], or
+    /// [`RefusalKind::Busy`].
     ImportImage(ImportImage),
+    /// How many bytes may still be put beside the images. Answered by [`Reply::ImageRoom`].
+    ImageRoom,
     /// Take a name away, of exactly this owner. Sandboxes that have the image keep it. Answered by
     /// [`Reply::ImageRemoved`].
     RemoveImage {
@@ -241,6 +246,11 @@ pub enum Reply {
     ImageDetails(Box<ImageDetails>),
     /// To [`Call::ImportImage`].
     Imported(ImageRow),
+    /// To [`Call::ImageRoom`]: what is free of the disk that images lie on, without what others were promised of it.
+    ImageRoom {
+        /// Bytes.
+        bytes: u64,
+    },
     /// To [`Call::RemoveImage`].
     ImageRemoved,
     /// To [`Call::CollectImages`].
@@ -302,8 +312,10 @@ pub enum RefusalKind {
     UnknownImage,
     /// What shall be imported breaks a rule; the detail says which and may be shown to who gave it.
     InvalidImage,
-    /// As many imports as there may be are under way.
+    /// As many imports as there may be are under way or wait.
     Busy,
+    /// The owner of an image would have more than it may.
+    OverQuota(ImageExcess),
     /// The host has no room.
     NoRoom(Scarce),
     /// A step failed; the log of the runtime says which.

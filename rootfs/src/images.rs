@@ -8,8 +8,10 @@ pub(crate) mod record;
 
 use crate::disk::Disks;
 use crate::error::{Doing, Error, Result};
+use crate::import::Failure;
 use bulkhead_protocol::image::{
-    Collected, FoundImage, IMAGE_PAGE, ImageDetails, ImageId, ImageName, ImageRow, ImportImage,
+    Collected, FoundImage, IMAGE_PAGE, ImageCeilings, ImageDetails, ImageExcess, ImageId, ImageName,
+    ImageRow, ImportImage,
 };
 use bulkhead_protocol::runtime::ImagesOf;
 use bulkhead_sys::error::Context;
@@ -29,6 +31,8 @@ pub(crate) struct Images {
     records: BTreeMap<ImageId, Record>,
     names: Names,
     trees: OwnedFd,
+    /// What the last sweep found that nothing needed.
+    unused_before: BTreeSet<ImageId>,
 }
 
 impl Images {
@@ -49,7 +53,7 @@ impl Images {
         let mut names = Names::read(&places)?;
         names.keep(|given| records.contains_key(&given.id));
         let trees = places.open_directory(TREES)?;
-        Ok(Self { places, records, names, trees })
+        Ok(Self { places, records, names, trees, unused_before: BTreeSet::new() })
     }
 
     /// `org`'s own before the host's.
@@ -141,9 +145,27 @@ impl Images {
         self.row(&given).ok_or_else(|| Error::UnknownImage(given.id.to_string()))
     }
 
-    /// Whether one more name may be given to this owner.
-    pub(crate) fn has_room(&self, order: &ImportImage) -> bool {
-        self.names.has_room(order.org.as_deref(), &order.name)
+    /// How many bytes an image may have that is to get this name, which may be another's so far; `None` where the owner
+    /// has no ceiling.
+    pub(crate) fn room_for(&self, order: &ImportImage) -> std::result::Result<Option<u64>, Failure> {
+        let org = order.org.as_deref();
+        if !self.names.has_room(org, &order.name) {
+            return Err(Failure::Refused("the owner has as many images as may be".into()));
+        }
+        let ImageCeilings { names, bytes } = order.ceilings;
+        let others = || self.names.beside(org, &order.name);
+        if names.is_some_and(|most| others().count() as u64 >= most) {
+            return Err(Failure::OverQuota(ImageExcess::Names));
+        }
+        let Some(most) = bytes else { return Ok(None) };
+        // Two names of one image are one.
+        let ids: BTreeSet<_> = others().map(|given| &given.id).collect();
+        let used: u64 =
+            ids.into_iter().filter_map(|id| self.records.get(id)).map(|record| record.bytes).sum();
+        match most.checked_sub(used) {
+            None | Some(0) => Err(Failure::OverQuota(ImageExcess::Bytes)),
+            left => Ok(left),
+        }
     }
 
     /// Takes a name away; false where it is not there.
@@ -160,15 +182,38 @@ impl Images {
     /// Moves to the trash what no name and no disk needs. No import may be under way: it counts on the layers that it
     /// found.
     pub(crate) fn collect(&mut self, disks: &Disks) -> Result<Collected> {
-        let mut used: BTreeSet<_> = disks.images()?.into_iter().collect();
-        used.extend(self.names.all().map(|given| given.id.clone()));
-        let unused: Vec<_> =
-            self.records.values().filter(|record| !used.contains(&record.id)).cloned().collect();
-        for record in &unused {
+        let unused = self.unused(disks)?;
+        self.discard(&unused)
+    }
+
+    /// The same with images that were not needed at the last sweep either: somebody may just have found one by its name.
+    pub(crate) fn sweep(&mut self, disks: &Disks) -> Result<Collected> {
+        let (ripe, rest): (Vec<_>, Vec<_>) =
+            self.unused(disks)?.into_iter().partition(|id| self.unused_before.contains(id));
+        let collected = self.discard(&ripe)?;
+        self.unused_before = rest.into_iter().collect();
+        Ok(collected)
+    }
+
+    fn unused(&self, disks: &Disks) -> Result<Vec<ImageId>> {
+        let named: BTreeSet<_> = self.names.all().map(|given| &given.id).collect();
+        let mut unused: Vec<_> = self.records.keys().filter(|id| !named.contains(id)).cloned().collect();
+        // Disks are many; most of the time nobody has to ask them.
+        if !unused.is_empty() {
+            let used: BTreeSet<_> = disks.images()?.into_iter().collect();
+            unused.retain(|id| !used.contains(id));
+        }
+        Ok(unused)
+    }
+
+    /// Moves these images to the trash, and the layers that no other has.
+    fn discard(&mut self, unused: &[ImageId]) -> Result<Collected> {
+        for id in unused {
+            let Some(record) = self.records.get(id) else { continue };
             // The record first: one without a tree is passed over by a start, a tree without a record is cleared away.
             record::remove(&self.places, record)?;
             self.places.discard(TREES, record.tree())?;
-            self.records.remove(&record.id);
+            self.records.remove(id);
         }
         let needed: BTreeSet<_> = self.records.values().flat_map(Record::layers).collect();
         let layers = self.places.list(LAYERS)?;

@@ -13,6 +13,8 @@ mod config;
 mod decode;
 mod digest;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod job;
 mod layer;
 mod limits;
@@ -28,6 +30,7 @@ mod unpack;
 pub use assemble::assemble;
 pub use failure::{Failure, Outcome};
 pub use job::{Job, Layers};
+pub(crate) use limits::ROOM_KEPT;
 pub use progress::Progress;
 pub use publish::publish;
 pub use source::Given;

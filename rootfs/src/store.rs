@@ -3,11 +3,12 @@
 use crate::disk::{Disks, Use};
 use crate::error::{Doing, Error, Result};
 use crate::etc;
+use crate::host::{Room, Volume};
 use crate::host_image;
 use crate::idmap::MapCache;
 use crate::images::Images;
 use crate::images::places::Places;
-use crate::import::{Failure, Job};
+use crate::import::{Failure, Job, ROOM_KEPT};
 use crate::overlay::{self, passing::Passing};
 use bulkhead_protocol::image::{
     Collected, FoundImage, ImageDefaults, ImageDetails, ImageId, ImageName, ImageRow, ImportImage,
@@ -19,7 +20,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Full name of the built-in image.
 const BUILT_IN: &str = "code:latest";
@@ -27,6 +28,7 @@ const BUILT_IN: &str = "code:latest";
 /// All images and disks of an instance.
 #[derive(Debug)]
 pub struct Store {
+    state_dir: PathBuf,
     neutral: IdRange,
     images: Images,
     disks: Disks,
@@ -79,6 +81,7 @@ impl Store {
         let nothing = overlay::directory(skeleton.as_fd(), c"mnt")?;
         let passing = Passing::probe(skeleton.as_fd(), scratch)?;
         Ok(Self {
+            state_dir: state_dir.to_owned(),
             neutral,
             images: Images::open(Places::open(&directory)?)?,
             disks: Disks::open(volume, neutral.base)?,
@@ -119,15 +122,15 @@ impl Store {
         self.images.inspect(org, name, &self.disks)
     }
 
-    /// Makes the directory of an import, for a process of the neutral range.
+    /// Makes the directory of an import, for a process of the neutral range, and says how many bytes its image may have;
+    /// `None` where its owner has no ceiling.
     ///
     /// # Errors
-    /// [`Error::TooManyNames`], or as mkdir(2).
-    pub fn begin_import(&self, job: &str, order: &ImportImage) -> Result<()> {
-        if !self.images.has_room(order) {
-            return Err(Error::Import(Failure::Refused("the owner has as many images as may be".into())));
-        }
-        self.images.places().make_job(job, self.neutral.base)
+    /// [`Error::Import`] where its owner may have no other, or as mkdir(2).
+    pub fn begin_import(&self, job: &str, order: &ImportImage) -> Result<Option<u64>> {
+        let most = self.images.room_for(order).map_err(Error::Import)?;
+        self.images.places().make_job(job, self.neutral.base)?;
+        Ok(most)
     }
 
     /// Gives the image of a finished import its name.
@@ -168,6 +171,22 @@ impl Store {
     /// The first step that failed.
     pub fn collect(&mut self) -> Result<Collected> {
         self.images.collect(&self.disks)
+    }
+
+    /// Does the same with images that the last call found unneeded as well.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub fn sweep(&mut self) -> Result<Collected> {
+        self.images.sweep(&self.disks)
+    }
+
+    /// How many bytes may still be put beside the images.
+    #[must_use]
+    pub fn image_room(&self) -> u64 {
+        let room = Room::of(&self.state_dir);
+        let kept = room.volume.map_or(0, Volume::promised).saturating_add(ROOM_KEPT);
+        room.free.unwrap_or(0).saturating_sub(kept)
     }
 
     /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it.

@@ -9,6 +9,7 @@
 
 mod birth;
 mod events;
+pub(crate) mod imports;
 pub(crate) mod knobs;
 mod layout;
 mod parent;
@@ -21,7 +22,7 @@ use bulkhead_protocol::{Limits, SandboxId};
 use bulkhead_sys::call::mount;
 use bulkhead_sys::error::Context;
 pub(crate) use events::Events;
-pub(crate) use knobs::Knob;
+pub(crate) use knobs::{Bounds, Knob};
 pub(crate) use layout::{Layout, Stand};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -89,30 +90,38 @@ impl Groups {
 
     /// Makes the group of a new sandbox with its limits in force.
     pub(crate) fn create(&self, id: &SandboxId, limits: &Limits) -> Result<Group> {
-        let mut v1 = Vec::new();
-        for (controller, parent) in &self.v1 {
-            v1.push((*controller, make(parent.as_fd(), id.as_str()).doing("make a v1 cgroup")?));
-        }
-        let unified = make(self.unified.as_fd(), id.as_str()).doing("make a cgroup")?;
-        let group = Group { unified, v1 };
         let knobs = self.knobs(limits);
         #[cfg(feature = "weaken")]
         let knobs = crate::weaken::knobs(knobs);
+        self.create_with(id.as_str(), &knobs)
+    }
+
+    fn create_with(&self, name: &str, knobs: &[Knob]) -> Result<Group> {
+        let mut v1 = Vec::new();
+        for (controller, parent) in &self.v1 {
+            v1.push((*controller, make(parent.as_fd(), name).doing("make a v1 cgroup")?));
+        }
+        let unified = make(self.unified.as_fd(), name).doing("make a cgroup")?;
+        let group = Group { unified, v1 };
         for knob in knobs {
-            group.set(&knob).doing("set a limit")?;
+            group.set(knob).doing("set a limit")?;
         }
         Ok(group)
     }
 
     /// The group of a sandbox that exists.
     pub(crate) fn get(&self, id: &SandboxId) -> Result<Option<Group>> {
+        self.find(id.as_str())
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Group>> {
         let mut v1 = Vec::new();
         for (controller, parent) in &self.v1 {
-            if let Some(directory) = find(parent.as_fd(), id.as_str()).doing("open a v1 cgroup")? {
+            if let Some(directory) = find(parent.as_fd(), name).doing("open a v1 cgroup")? {
                 v1.push((*controller, directory));
             }
         }
-        let unified = find(self.unified.as_fd(), id.as_str()).doing("open a cgroup")?;
+        let unified = find(self.unified.as_fd(), name).doing("open a cgroup")?;
         Ok(unified.map(|unified| Group { unified, v1 }))
     }
 
@@ -137,9 +146,13 @@ impl Groups {
 
     /// Removes what there is of a sandbox's groups, leaves first. False while something still lives there.
     pub(crate) fn remove(&self, id: &SandboxId) -> Result<bool> {
-        let mut gone = remove_with_leaves(self.unified.as_fd(), id.as_str()).doing("remove a cgroup")?;
+        self.remove_named(id.as_str())
+    }
+
+    fn remove_named(&self, name: &str) -> Result<bool> {
+        let mut gone = remove_with_leaves(self.unified.as_fd(), name).doing("remove a cgroup")?;
         for (_, parent) in &self.v1 {
-            gone &= remove_directory(parent.as_fd(), id.as_str()).doing("remove a v1 cgroup")?;
+            gone &= remove_directory(parent.as_fd(), name).doing("remove a v1 cgroup")?;
         }
         Ok(gone)
     }
@@ -155,10 +168,10 @@ impl Groups {
         Ok(out)
     }
 
-    /// The same without those that a runtime moved into.
+    /// The same without those that a runtime moved into, and those of imports.
     pub(crate) fn list_sandboxes(&self) -> Result<Vec<String>> {
         let mut names = self.list()?;
-        names.retain(|name| !birth::is_runtimes_own(name));
+        names.retain(|name| !birth::is_runtimes_own(name) && !imports::is_imports(name));
         Ok(names)
     }
 

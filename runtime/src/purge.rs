@@ -21,7 +21,7 @@ pub fn purge(state_dir: &Path) -> Result<Lock> {
     let groups = Groups::last(&name, state_dir)?;
     let until = Instant::now() + PATIENCE;
     loop {
-        let mut left = false;
+        let mut left = !groups.end_imports_but(&[])?;
         for id in kill_all(&groups)? {
             left |= !groups.remove(&id)?;
         }

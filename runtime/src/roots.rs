@@ -2,7 +2,7 @@
 
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::image::{
-    Collected, FoundImage, ImageDetails, ImageId, ImageName, ImageRow, ImportImage,
+    Collected, FoundImage, ImageDetails, ImageExcess, ImageId, ImageName, ImageRow, ImportImage,
 };
 use bulkhead_protocol::runtime::{Disk, ImagesOf};
 use bulkhead_sys::userns::IdRange;
@@ -45,6 +45,8 @@ pub enum ImportFailure {
     Refused(String),
     /// There is no room on the disk of the store.
     NoRoom,
+    /// The owner would have more than it may.
+    OverQuota(ImageExcess),
     /// A step failed.
     Failed(RootError),
 }
@@ -78,11 +80,21 @@ pub trait Roots {
     /// Whatever failed.
     fn collect_images(&mut self) -> Result<Collected, RootError>;
 
-    /// Makes room for an import of this name, which its process finds by it.
+    /// The same with images that the last call found unneeded as well.
     ///
     /// # Errors
     /// Whatever failed.
-    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<(), ImportFailure>;
+    fn sweep_images(&mut self) -> Result<Collected, RootError>;
+
+    /// How many bytes may still be put beside the images.
+    fn image_room(&self) -> u64;
+
+    /// Makes room for an import of this name, which its process finds by it, and says how many bytes the image may have;
+    /// `None` where its owner has no ceiling.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<Option<u64>, ImportFailure>;
 
     /// The process of an import has ended well: the image gets its name.
     ///

@@ -73,6 +73,8 @@ pub struct Config {
     pub reaper: HelperCommand,
     /// Who keeps room for disks; our process number follows.
     pub grower: HelperCommand,
+    /// How often images that nothing needs are looked for.
+    pub image_sweep: Duration,
     /// How an image is unpacked; the name of the job and our process number follow.
     pub importer: HelperCommand,
 }
@@ -97,6 +99,7 @@ struct Server {
     reaper: reaper::Reaper,
     grower: Grower,
     imports: imports::Imports,
+    sweeps: images::Sweeps,
     admission: Admission,
     networks: Networks,
     manager: Manager,
@@ -180,6 +183,7 @@ impl Server {
             reaper: reaper::Reaper::new(config.reaper),
             grower: Grower::new(config.grower),
             imports: imports::Imports::new(config.importer),
+            sweeps: images::Sweeps::new(config.image_sweep),
             manager: Manager::of_environment(),
             operator: config.operator,
             on_stop: config.changeable.on_stop,
@@ -227,11 +231,10 @@ impl Server {
 
     /// How long to wait for an event.
     fn patience(&self) -> Option<Duration> {
-        let due =
-            [self.table.next_due(), self.next_stray_due(), self.imports.next_due(), self.grower.next_due()]
-                .into_iter()
-                .flatten()
-                .min();
+        // An import that goes on puts a sweep off, and its end is an event.
+        let sweep = self.imports.is_idle().then_some(self.sweeps.due);
+        let others = [self.imports.next_due(), self.grower.next_due(), sweep];
+        let due = [self.table.next_due(), self.next_stray_due()].into_iter().chain(others).flatten().min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         let stop = self.stop_by.map(|_| STOP_TICK);
         let quiet = self.wants_quiet().then_some(QUIET);
@@ -355,7 +358,7 @@ impl Server {
             self.look_at(slot);
         }
         self.look_at_strays();
-        self.imports.end_late();
+        self.look_at_imports();
         self.grower.tick(&mut self.poll);
     }
 
@@ -448,6 +451,9 @@ impl Server {
 
     fn finish(mut self) -> Result<()> {
         self.grower.stop();
+        if let Err(error) = self.stop_imports() {
+            Self::note(&error);
+        }
         if self.table.is_empty() {
             self.reaper.wait();
             // Ours alone and empty; with a runtime that moved into a group of its own they stay until a purge.

@@ -73,10 +73,12 @@ pub enum Switch {
     ProcessLimits,
     /// The limit that keeps core dumps away.
     CoreLimit,
+    /// The filter over system calls of who unpacks an image.
+    ImporterFilter,
 }
 
 /// Every switch with its name.
-const NAMES: [(&str, Switch); 17] = [
+const NAMES: [(&str, Switch); 18] = [
     ("command-filter", Switch::CommandFilter),
     ("namespace-locks", Switch::NamespaceLocks),
     ("proc-masks", Switch::ProcMasks),
@@ -94,6 +96,7 @@ const NAMES: [(&str, Switch); 17] = [
     ("memory-files-limit", Switch::MemoryFilesLimit),
     ("process-limits", Switch::ProcessLimits),
     ("core-limit", Switch::CoreLimit),
+    ("importer-filter", Switch::ImporterFilter),
 ];
 
 /// What was read at start.
@@ -144,6 +147,12 @@ pub(crate) fn steps(ops: Vec<Op<'_>>) -> Vec<Op<'_>> {
 pub(crate) fn namespaces(kinds: u64) -> u64 {
     // A network made together with the user namespace belongs to it.
     if away(Switch::NetworkOwner) { kinds | namespace::NET } else { kinds }
+}
+
+/// Whether who unpacks an image has its filter.
+#[must_use]
+pub fn importer_is_filtered() -> bool {
+    !away(Switch::ImporterFilter)
 }
 
 /// The size of a disk.

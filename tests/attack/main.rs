@@ -14,6 +14,7 @@ mod escape;
 mod filter;
 mod hostile;
 mod http;
+mod importer;
 mod leak;
 mod neighbours;
 mod ordinary;

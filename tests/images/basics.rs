@@ -144,3 +144,31 @@ fn a_name_is_given_taken_and_forgotten_and_a_sandbox_keeps_its_image() {
     assert_eq!((collected.images, collected.layers), (2, 3));
     assert!(digest(b"").starts_with("sha256:e3b0"));
 }
+
+/// As in `bulkhead image list | head -1`, when head has gone.
+#[test]
+fn a_list_that_nobody_reads_to_its_end_is_no_failure() {
+    let server = Server::start();
+    import(&server, "one", &Image::of([busybox()]));
+    for words in [
+        &["image", "list"][..],
+        &["image", "inspect", "one"],
+        &["key", "list"],
+        &["org", "list"],
+        &["doctor"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(bulkhead_tests::programs::program("bulkhead"));
+        let output = command
+            .args(words)
+            .arg("--state-dir")
+            .arg(&server.instance().state)
+            .stdout(writer)
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{words:?}: {} {said}", output.status);
+    }
+}

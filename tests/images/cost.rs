@@ -1,6 +1,6 @@
 //! What images cost: a create for any number of layers, disk for any number of sandboxes, time against tar(1).
 
-use crate::make::{Image, Layer, Packed, busybox};
+use crate::make::{Image, Layer, Packed, busybox, put, write_index};
 use crate::{create, import, imported, try_import};
 use bulkhead_tests::Server;
 use serde_json::json;
@@ -128,5 +128,89 @@ fn unpacking_keeps_up_with_tar() {
         println!("{} MiB, {decoder}: tar {by_tar:?}, import {by_us:?}, ratio {ratio:.2}", tar.len() >> 20);
         // Others may be at work on the machine, and both wait for its disk.
         assert!(ratio < 4.0, "{ratio}");
+    }
+}
+
+/// A layout with one layer that is written to the disk as it is made: it need not fit into memory.
+fn of_mebibytes(mebibytes: u64) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let blobs = at.join("blobs/sha256");
+    fs::create_dir_all(&blobs).expect("a directory");
+    let path = at.join("layer");
+    let mut layer = tar::Builder::new(std::io::BufWriter::new(fs::File::create(&path).expect("a file")));
+    let block: Vec<u8> = (0..1 << 20).map(|at: u32| at.to_le_bytes()[1] ^ at.to_le_bytes()[0]).collect();
+    let mut append = |name: &str, mode, bytes: &mut dyn std::io::Read, length| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(length);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        layer.append_data(&mut header, name, bytes).expect("a member");
+    };
+    let shell = fs::read("/bin/busybox").expect("package busybox-static");
+    append("bin/sh", 0o755, &mut &shell[..], shell.len() as u64);
+    for file in 0..mebibytes / 50 {
+        let mut blocks = (0..50).map(|_| &block[..]);
+        let mut content = Blocks { now: &[], rest: &mut blocks };
+        append(&format!("file-{file}"), 0o644, &mut content, 50 << 20);
+    }
+    layer.into_inner().expect("an archive");
+    let output = Command::new("sha256sum").arg(&path).output().expect("sha256sum");
+    let digits = String::from_utf8(output.stdout).expect("digits")[..64].to_owned();
+    let size = fs::metadata(&path).expect("a file").len();
+    fs::rename(&path, blobs.join(&digits)).expect("a blob");
+    let digest = format!("sha256:{digits}");
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest]},
+    });
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": put(at, config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json"),
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": size}],
+    });
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    write_index(at, &[put(at, manifest.to_string().as_bytes(), kind)]);
+    directory
+}
+
+/// One block after the other.
+struct Blocks<'a> {
+    now: &'a [u8],
+    rest: &'a mut dyn Iterator<Item = &'a [u8]>,
+}
+
+impl std::io::Read for Blocks<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.now.is_empty() {
+            self.now = self.rest.next().unwrap_or_default();
+        }
+        self.now.read(out)
+    }
+}
+
+/// 500 MiB, and in the long form 3 GiB: far more than an importer may have of memory.
+#[test]
+fn a_create_costs_the_same_for_a_large_image() {
+    let long = std::env::var("BULKHEAD_TEST_LONG").is_ok_and(|long| long == "1");
+    let server = Server::start();
+    for mebibytes in [500].into_iter().chain(long.then_some(3000)) {
+        let layout = of_mebibytes(mebibytes);
+        let begun = Instant::now();
+        imported(try_import(&server, "large", layout.path()));
+        let took = begun.elapsed();
+        let (mut built_in, mut large) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS / 2 {
+            built_in.push(timed_create(&server, "code"));
+            large.push(timed_create(&server, "large"));
+        }
+        let (built_in, large) = (median(built_in), median(large));
+        let ratio = large.as_secs_f64() / built_in.as_secs_f64();
+        println!(
+            "{mebibytes} MiB: import {took:?}; create p50: built-in {built_in:?}, it {large:?}, ratio {ratio:.2}"
+        );
+        // The bar is 1.1; others may be at work on the machine.
+        assert!(ratio < 1.5, "{ratio}");
     }
 }

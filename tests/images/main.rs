@@ -1,13 +1,14 @@
 //! Images: what is imported, what is refused, and what becomes of it.
 
 mod basics;
+mod bounds;
 mod cost;
 mod hostile;
 mod interrupted;
 mod make;
 mod tools;
 
-use bulkhead_protocol::image::{ImageName, ImageRow, ImportImage};
+use bulkhead_protocol::image::{ImageCeilings, ImageName, ImageRow, ImportImage};
 use bulkhead_protocol::runtime::{Call, RefusalKind, Reply};
 use bulkhead_tests::{RuntimeLink, Sandbox, Server};
 use make::Image;
@@ -25,7 +26,13 @@ fn try_import(server: &Server, name: &str, source: &Path) -> Reply {
 
 /// Sends an order.
 fn order(link: &mut RuntimeLink, name: &str, source: &Path) {
-    let order = ImportImage { org: None, name: ImageName::parse(name).expect("a name"), created_by: None };
+    order_for(link, None, ImageCeilings::default(), name, source);
+}
+
+/// Sends an order of an organisation, which may have so much.
+fn order_for(link: &mut RuntimeLink, org: Option<&str>, ceilings: ImageCeilings, name: &str, source: &Path) {
+    let name = ImageName::parse(name).expect("a name");
+    let order = ImportImage { org: org.map(str::to_owned), name, created_by: None, ceilings };
     let source = File::open(source).expect("the source");
     let progress = tempfile::tempfile().expect("a file");
     link.send_with(Call::ImportImage(order), &[source.as_fd(), progress.as_fd()]);

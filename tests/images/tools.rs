@@ -59,3 +59,50 @@ fn umoci_builds_layers_with_whiteouts() {
     let run = create(&server, "umoci").exec("ls -d /emptied; ls /d; echo $MADE").stdout;
     assert_eq!(run, "new\nstays\numoci\n");
 }
+
+/// The archive of such a layer has a member `/`, the root itself.
+#[test]
+fn umoci_inserts_a_directory_as_the_root() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let (layout, root) = (directory.path().join("layout"), directory.path().join("root"));
+    let image = format!("{}:x", text(&layout));
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::copy("/bin/busybox", root.join("bin/sh")).unwrap();
+    std::fs::write(root.join("inserted"), "by umoci").unwrap();
+    tool("umoci", &["init", "--layout", text(&layout)]);
+    tool("umoci", &["new", "--image", &image]);
+    tool("umoci", &["insert", "--image", &image, text(&root), "/"]);
+    imported(try_import(&server, "inserted", &layout));
+    assert_eq!(
+        create(&server, "inserted").exec("read line </inserted; echo $line").ok().stdout,
+        "by umoci\n"
+    );
+}
+
+/// Buildah commits a container as an OCI layout, and as docker would save it.
+#[test]
+fn buildah_commits() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("f"), "by buildah").unwrap();
+    std::fs::copy("/bin/busybox", at("sh")).unwrap();
+    let store = ["--root", text(&at("store")), "--runroot", text(&at("run")), "--storage-driver", "vfs"]
+        .map(str::to_owned);
+    let buildah = |arguments: &[&str]| {
+        let all: Vec<_> = store.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        tool("buildah", &all);
+    };
+    buildah(&["from", "--name", "made", "scratch"]);
+    buildah(&["copy", "--chmod", "755", "made", text(&at("sh")), "/bin/sh"]);
+    buildah(&["copy", "made", text(&at("f")), "/made"]);
+    buildah(&["config", "--env", "MADE=buildah", "made"]);
+    for form in ["oci", "docker-archive"] {
+        buildah(&["commit", "--disable-compression", "made", &format!("{form}:{}:x:1", text(&at(form)))]);
+        imported(try_import(&server, form, &at(form)));
+        let run = create(&server, form).exec("read line </made; echo $line $MADE").ok();
+        assert_eq!(run.stdout, "by buildah buildah\n", "{form}");
+    }
+    buildah(&["rm", "made"]);
+}

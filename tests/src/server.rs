@@ -34,6 +34,8 @@ pub struct Options {
     pub programs: Option<PathBuf>,
     /// More variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// Where its own directory is made, if not among all temporary ones.
+    pub below: Option<PathBuf>,
     /// What executes the server: a program that becomes the one named after its own arguments.
     pub wrapper: Vec<String>,
 }
@@ -71,7 +73,8 @@ impl Server {
             Some(programs) => programs.join("bulkhead"),
             None => program("bulkhead"),
         };
-        let dir = tempfile::Builder::new().prefix("bh-").tempdir().expect("a directory").keep();
+        let below = options.below.clone().unwrap_or_else(std::env::temp_dir);
+        let dir = tempfile::Builder::new().prefix("bh-").tempdir_in(below).expect("a directory").keep();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("own directory");
         let port = free_port();
         let janitor = Janitor::start(&bulkhead, &dir);

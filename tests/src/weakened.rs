@@ -31,11 +31,12 @@ pub enum Switch {
     MemoryFilesLimit,
     ProcessLimits,
     CoreLimit,
+    ImporterFilter,
 }
 
 impl Switch {
     /// Every switch.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::CommandFilter,
         Self::NamespaceLocks,
         Self::ProcMasks,
@@ -53,6 +54,7 @@ impl Switch {
         Self::MemoryFilesLimit,
         Self::ProcessLimits,
         Self::CoreLimit,
+        Self::ImporterFilter,
     ];
 
     /// Its name in [`WEAKEN_ENV`].
@@ -76,6 +78,7 @@ impl Switch {
             Self::MemoryFilesLimit => "memory-files-limit",
             Self::ProcessLimits => "process-limits",
             Self::CoreLimit => "core-limit",
+            Self::ImporterFilter => "importer-filter",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `bulkhead config show`: a configuration file of what is in force, with the meaning of every setting.
 
 use super::{Flags, Refusal, Settings};
+use crate::output;
 use anyhow::Context;
 use clap::Args;
 use std::fmt::Write;
@@ -8,8 +9,7 @@ use std::fmt::Write;
 /// Prints it.
 pub(crate) fn show(flags: &Flags) -> anyhow::Result<()> {
     let settings = flags.settings().context(Refusal)?;
-    print!("{}", text(&in_force(flags, settings))?);
-    Ok(())
+    Ok(output::line(text(&in_force(flags, settings))?.trim_end())?)
 }
 
 /// Every setting that has a value.
@@ -25,6 +25,7 @@ fn in_force(flags: &Flags, settings: Settings) -> Flags {
         on_stop: Some(settings.on_stop),
         memory_overcommit: given.memory_overcommit,
         cgroup_parent: given.cgroup_parent,
+        image_sweep: Some(settings.image_sweep.as_secs()),
         register: Some(settings.register),
         tls_certificate: settings.tls.as_ref().map(|files| files.certificate.clone()),
         tls_key: settings.tls.map(|files| files.key),
@@ -37,6 +38,8 @@ fn in_force(flags: &Flags, settings: Settings) -> Flags {
         quota_streams: settings.quota.streams,
         quota_bytes_per_second: settings.quota.bytes_per_second,
         quota_requests_per_second: settings.quota.requests_per_second,
+        quota_images: settings.quota.images,
+        quota_image_mib: settings.quota.image_mib,
         gateway_user: given.gateway_user,
         config: None,
         supervisor: None,

@@ -49,7 +49,15 @@ impl Roots for ImageRoots {
         Ok(self.0.collect()?)
     }
 
-    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<(), ImportFailure> {
+    fn sweep_images(&mut self) -> Result<Collected, RootError> {
+        Ok(self.0.sweep()?)
+    }
+
+    fn image_room(&self) -> u64 {
+        self.0.image_room()
+    }
+
+    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<Option<u64>, ImportFailure> {
         self.0.begin_import(job, order).map_err(of_store)
     }
 
@@ -118,6 +126,7 @@ fn of_import(failure: Failure) -> ImportFailure {
     match failure {
         Failure::Refused(text) => ImportFailure::Refused(text),
         Failure::NoRoom => ImportFailure::NoRoom,
+        Failure::OverQuota(excess) => ImportFailure::OverQuota(excess),
         other => ImportFailure::Failed(other.into()),
     }
 }

@@ -95,6 +95,8 @@ impl Admin {
             sandboxes: ceiling("sandboxes", before.sandboxes)?,
             cpu_millis: ceiling("cpuMillis", before.cpu_millis)?,
             memory_mib: ceiling("memoryMiB", before.memory_mib)?,
+            images: ceiling("images", before.images)?,
+            image_mib: ceiling("imageMiB", before.image_mib)?,
             executions: ceiling("executions", before.executions)?,
             streams: ceiling("streams", before.streams)?,
             bytes_per_second: ceiling("bytesPerSecond", before.bytes_per_second)?,

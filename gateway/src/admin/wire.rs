@@ -91,6 +91,12 @@ pub struct QuotaChange {
     /// MiB of memory of the same.
     #[serde(rename = "memoryMiB", skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<Ceiling>,
+    /// Names of its own images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Ceiling>,
+    /// MiB of the files of those; what two images share counts for both.
+    #[serde(rename = "imageMiB", skip_serializing_if = "Option::is_none")]
+    pub image_mib: Option<Ceiling>,
     /// Executions that a connection to the server holds. Detached ones are bounded by their sandbox, 64 each, and so by
     /// the ceiling of sandboxes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -56,6 +56,14 @@ impl Content {
         Ok(Self { rest, read: 0, form: Form::of(kind)?, sender })
     }
 
+    /// Bytes that will come at least, as far as the client says.
+    pub(crate) fn least(&self) -> u64 {
+        match &self.rest {
+            Rest::Coming(body) => body.size_hint().lower(),
+            Rest::Here(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// The next bytes; `None` at the end. Cancel-safe but for its deadline.
     pub(crate) async fn next(&mut self) -> ApiResult<Option<Bytes>> {
         loop {

@@ -20,6 +20,13 @@ pub(crate) struct Over {
     what: &'static str,
 }
 
+impl Over {
+    /// Of a ceiling that somebody else keeps.
+    pub(crate) fn of(most: u64, what: &'static str) -> Self {
+        Self { most, what }
+    }
+}
+
 impl From<Over> for ApiError {
     fn from(Over { most, what }: Over) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, format!("quota: at most {most} {what}")).of_limit(what)

@@ -137,7 +137,8 @@ pub(crate) async fn create(mut call: Call) -> ApiResult<Reply> {
             return Err(error);
         }
     };
-    let order = ImportImage { org: Some(org), name, created_by: Some(call.principal.user) };
+    let ceilings = service::ceilings(&call.app, &org);
+    let order = ImportImage { org: Some(org), name, created_by: Some(call.principal.user), ceilings };
     let app = call.app;
     let mut work = Box::pin(async move { service::import(&app, order, archive).await });
     if let Ok(row) = tokio::time::timeout(limits::EXEC_HEADERS, &mut work).await {

@@ -51,6 +51,14 @@ impl RuntimeClient {
         }
     }
 
+    /// How many bytes may still be put beside the images.
+    pub(crate) async fn image_room(&self) -> Result<u64, CallError> {
+        match self.call(Call::ImageRoom, limits::RUNTIME_QUICK).await? {
+            Reply::ImageRoom { bytes } => Ok(bytes),
+            _ => Err(CallError::Unexpected),
+        }
+    }
+
     /// Takes a name of an organisation away.
     pub(crate) async fn remove_image(&self, org: String, image: ImageName) -> Result<(), CallError> {
         match self.call(Call::RemoveImage { org: Some(org), image }, limits::RUNTIME_QUICK).await? {

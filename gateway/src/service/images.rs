@@ -10,9 +10,11 @@ use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::limits;
 use crate::news::Story;
+use crate::quota::Over;
 use crate::runtime_client::CallError;
 use archive::Archive;
-use bulkhead_protocol::image::{ImageName, ImageRow, ImportImage};
+use bulkhead_protocol::image::{ImageCeilings, ImageExcess, ImageName, ImageRow, ImportImage};
+use bulkhead_protocol::limits::MIB;
 use bulkhead_protocol::runtime::RefusalKind;
 use hyper::StatusCode;
 use nix::fcntl::OFlag;
@@ -58,13 +60,19 @@ pub(crate) async fn remove(app: &App, org: &str, id: &str) -> ApiResult<()> {
     Ok(())
 }
 
+/// What the images of an organisation may have together.
+pub(crate) fn ceilings(app: &App, org: &str) -> ImageCeilings {
+    let quota = app.accounts.of(org).quota();
+    ImageCeilings { names: quota.images, bytes: quota.image_mib.map(|mib| mib.saturating_mul(MIB)) }
+}
+
 /// Makes an image of an archive that has come. It is a task of its own: a client that goes away changes nothing.
 pub(crate) async fn import(app: &Arc<App>, order: ImportImage, archive: Archive) -> ApiResult<ImageRow> {
     let app = Arc::clone(app);
     let task = tokio::spawn(async move {
         let Archive { file, _place } = archive;
         let progress = unheard().map_err(ApiError::internal)?;
-        let org = order.org.clone();
+        let (org, ceilings) = (order.org.clone(), order.ceilings);
         let imported = app.runtime.import_image(order, file, progress).await;
         app.metrics.imported(match &imported {
             Ok(_) => "imported",
@@ -72,7 +80,7 @@ pub(crate) async fn import(app: &Arc<App>, order: ImportImage, archive: Archive)
             Err(CallError::Refused { kind: RefusalKind::Busy | RefusalKind::NoRoom(_), .. }) => "no_room",
             Err(_) => "failed",
         });
-        let row = imported.map_err(explain)?;
+        let row = imported.map_err(|error| over(&error, ceilings).unwrap_or_else(|| explain(error)))?;
         if let Some(org) = org {
             app.news.of(&org).tell(&Story::Image { name: &row.name.to_string(), what: "image.imported" });
         }
@@ -91,6 +99,16 @@ fn unheard() -> io::Result<OwnedFd> {
         while matches!(end.read(&mut buffer).await, Ok(1..)) {}
     });
     Ok(progress)
+}
+
+/// The refusal of more than an organisation may have.
+fn over(error: &CallError, ceilings: ImageCeilings) -> Option<ApiError> {
+    let CallError::Refused { kind: RefusalKind::OverQuota(excess), .. } = error else { return None };
+    let over = match excess {
+        ImageExcess::Names => Over::of(ceilings.names?, "images"),
+        ImageExcess::Bytes => Over::of(ceilings.bytes? / MIB, "MiB of images"),
+    };
+    Some(over.into())
 }
 
 fn explain(error: CallError) -> ApiError {

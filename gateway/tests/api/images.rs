@@ -3,6 +3,7 @@
 use crate::client::{Answer, Client};
 use crate::keys::tenant;
 use crate::world::{World, eventually};
+use bulkhead_gateway::admin::{Ceiling, QuotaChange};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 
@@ -199,4 +200,38 @@ fn what_an_image_says_holds_where_a_request_says_nothing() {
         let made = client.send("POST", &format!("/api/sandboxes/{image}/files/mkdir?path=/srv/of-app"), b"");
         assert_eq!((read.status, made.status), (status, status), "{read:?} {made:?}");
     }
+}
+
+#[test]
+fn an_upload_leaves_what_disks_were_promised() {
+    let world = World::new();
+    let client = world.client();
+    let tries = [
+        // What it says to have does not fit, and what fits at first is gone when it has come so far.
+        (&[999][..], 1000, 503),
+        (&[1001], 1000, 201),
+        (&[1 << 30, 0], 70 << 20, 503),
+        (&[1 << 30, 1], 70 << 20, 201),
+    ];
+    for (rooms, length, status) in tries {
+        world.runtime.leave_room(rooms);
+        let answer = upload(&client, "?name=a", &vec![b'x'; length]);
+        assert_eq!(answer.status, status, "{rooms:?} {length} {answer:?}");
+        if status == 503 {
+            assert_eq!(answer.error(), "there is no room for another image");
+        }
+    }
+}
+
+#[test]
+fn an_organisation_has_so_many_images() {
+    let world = World::new();
+    let client = tenant(&world, "acme", &[]);
+    let change = QuotaChange { images: Some(Ceiling::Most(1)), ..QuotaChange::default() };
+    assert_eq!(upload(&client, "?name=a", b"x").status, 201);
+    bulkhead_gateway::admin::client::quota(&world.run_dir(), "acme", change).unwrap();
+    let refused = upload(&client, "?name=b", b"x");
+    assert_eq!((refused.status, refused.error()), (429, "quota: at most 1 images"));
+    assert_eq!(upload(&client, "?name=a", b"y").status, 201, "another in its place");
+    assert_eq!(upload(&client, "?name=a", b"much").error(), "quota: at most 20480 MiB of images");
 }

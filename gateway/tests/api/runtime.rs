@@ -15,7 +15,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen,
     recvmsg, send, socket,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::net::Shutdown;
@@ -47,6 +47,8 @@ struct State {
     agents: BTreeMap<SandboxId, Running>,
     disks: BTreeSet<SandboxId>,
     images: Images,
+    /// What the next questions for room hear; afterwards there is plenty.
+    rooms: VecDeque<u64>,
     /// Something lies around that no record claims.
     leaks: bool,
     created: Vec<CreateSandbox>,
@@ -140,6 +142,7 @@ impl FakeRuntime {
             Call::ListImages { of, skip } => state.images.list(&of, skip),
             Call::ImportImage(order) => state.images.import(order, descriptors),
             Call::RemoveImage { org, image } => state.images.remove(org.as_deref(), &image),
+            Call::ImageRoom => Reply::ImageRoom { bytes: state.rooms.pop_front().unwrap_or(1 << 40) },
             Call::InspectImage { .. } | Call::CollectImages => refused(RefusalKind::Failed),
             Call::Create(spec) => self.create(&mut state, spec),
             Call::Name { id, hostname } if hostname == DIES => {
@@ -243,6 +246,11 @@ impl FakeRuntime {
     /// From now on every call with this name fails; `None` is none.
     pub(crate) fn refuse(&self, call: Option<&'static str>) {
         self.state.lock().unwrap().refuses = call;
+    }
+
+    /// Says what is left beside the images, the next times that somebody asks.
+    pub(crate) fn leave_room(&self, rooms: &[u64]) {
+        self.state.lock().unwrap().rooms = rooms.iter().copied().collect();
     }
 
     /// Gives the host's operator, or an organisation, an image.

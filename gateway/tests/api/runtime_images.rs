@@ -1,7 +1,9 @@
 //! The images of a runtime that unpacks nothing: what an import gets depends on the archive's bytes.
 
 use crate::runtime::{image_id, refused};
-use bulkhead_protocol::image::{IMAGE_PAGE, ImageDefaults, ImageName, ImageRow, ImportImage, ImportProgress};
+use bulkhead_protocol::image::{
+    IMAGE_PAGE, ImageDefaults, ImageExcess, ImageName, ImageRow, ImportImage, ImportProgress,
+};
 use bulkhead_protocol::runtime::{ImagesOf, RefusalKind, Reply, Scarce};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -74,10 +76,15 @@ impl Images {
                 return Reply::Refused { kind: RefusalKind::InvalidImage, detail };
             }
             b"busy" => return refused(RefusalKind::Busy),
+            b"much" => return refused(RefusalKind::OverQuota(ImageExcess::Bytes)),
             b"full" => return refused(RefusalKind::NoRoom(Scarce::Disk)),
             _ => {}
         }
-        let ImportImage { org, name, created_by } = order;
+        let ImportImage { org, name, created_by, ceilings } = order;
+        let owns = self.0.iter().filter(|row| row.org == org && row.name != name).count() as u64;
+        if ceilings.names.is_some_and(|most| owns >= most) {
+            return refused(RefusalKind::OverQuota(ImageExcess::Names));
+        }
         let (bytes, id) = (u64::try_from(bytes.len()).unwrap(), image_id("new"));
         let row = ImageRow { org, name, id, bytes, layers: 2, created_us: 2_000_000, created_by };
         self.0.retain(|old| old.org != row.org || old.name != row.name);

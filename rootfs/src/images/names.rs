@@ -55,6 +55,15 @@ impl Names {
         self.0.values()
     }
 
+    /// Those of one owner, but for one of them.
+    pub(crate) fn beside<'n>(
+        &'n self,
+        org: Option<&'n str>,
+        name: &'n ImageName,
+    ) -> impl Iterator<Item = &'n Given> {
+        self.all().filter(move |given| given.org.as_deref() == org && given.name != *name)
+    }
+
     pub(crate) fn has_room(&self, org: Option<&str>, name: &ImageName) -> bool {
         let of_owner = self.all().filter(|given| given.org.as_deref() == org).count();
         of_owner < MAX_NAMES || self.get(org, name).is_some()

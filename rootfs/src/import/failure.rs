@@ -1,5 +1,6 @@
 //! Why an import ends without an image.
 
+use bulkhead_protocol::image::ImageExcess;
 use bulkhead_sys::error::Context;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub enum Failure {
     /// The disk of the store is full, or nearly so.
     #[error("no room on the disk of the store")]
     NoRoom,
+    /// Its owner would have more than it may.
+    #[error("the owner would have more than it may: {0:?}")]
+    OverQuota(ImageExcess),
     /// A step of ours.
     #[error(transparent)]
     System(#[from] bulkhead_sys::Error),
@@ -33,6 +37,7 @@ pub type Outcome<T = ()> = std::result::Result<T, Failure>;
 pub(crate) enum Told {
     Refused(String),
     NoRoom,
+    OverQuota(ImageExcess),
     Failed(String),
 }
 
@@ -41,6 +46,7 @@ impl Failure {
         match self {
             Self::Refused(text) => Told::Refused(plain(text)),
             Self::NoRoom => Told::NoRoom,
+            Self::OverQuota(excess) => Told::OverQuota(*excess),
             Self::System(error) => Told::Failed(plain(&format!("{error}: {}", error.errno))),
             Self::Other(text) => Told::Failed(plain(text)),
         }
@@ -53,6 +59,7 @@ impl From<Told> for Failure {
         match told {
             Told::Refused(text) => Self::Refused(plain(&text)),
             Told::NoRoom => Self::NoRoom,
+            Told::OverQuota(excess) => Self::OverQuota(excess),
             Told::Failed(text) => Self::Other(plain(&text)),
         }
     }

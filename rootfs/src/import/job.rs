@@ -35,6 +35,8 @@ pub struct Job {
     directory: OwnedFd,
     /// Bytes that others were promised of its disk.
     promised: u64,
+    /// Bytes that the image may have, where its owner has a ceiling.
+    most: Option<u64>,
 }
 
 /// The layers of the store.
@@ -47,13 +49,24 @@ impl Job {
     /// Takes an open directory.
     #[must_use]
     pub fn new(directory: OwnedFd) -> Self {
-        Self { directory, promised: 0 }
+        Self { directory, promised: 0, most: None }
     }
 
     /// The same, which leaves so many bytes of its disk to others.
     #[must_use]
     pub fn leaving(self, promised: u64) -> Self {
         Self { promised, ..self }
+    }
+
+    /// The same, whose image may have so many bytes.
+    #[must_use]
+    pub fn at_most(self, most: Option<u64>) -> Self {
+        Self { most, ..self }
+    }
+
+    /// Bytes that the image may have, where its owner has a ceiling.
+    pub(crate) fn most(&self) -> Option<u64> {
+        self.most
     }
 
     /// Bytes that it leaves on its disk.

@@ -7,25 +7,29 @@ use super::job::Job;
 use super::limits;
 use super::members::{Kind, Member, Members, Stream};
 use super::place::{Path, Place};
+use bulkhead_protocol::image::ImageExcess;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 
 const BLOCK: usize = 128 << 10;
 
-/// What all layers of an image may have together.
+/// What all layers of an image may still have together.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { entries: limits::ENTRIES, bytes: limits::BYTES }
-    }
+    entries: u64,
+    bytes: u64,
+    /// What the bytes began with, where the owner's ceiling is lower than the one for all.
+    owners: Option<u64>,
 }
 
 impl Budget {
+    /// For an image of an owner that may have so many bytes more.
+    pub(crate) fn new(most: Option<u64>) -> Self {
+        let owners = most.filter(|most| *most < limits::BYTES);
+        Self { entries: limits::ENTRIES, bytes: owners.unwrap_or(limits::BYTES), owners }
+    }
+
     pub(crate) fn take_entry(&mut self) -> Outcome {
         match self.entries.checked_sub(1) {
             Some(left) => self.entries = left,
@@ -35,9 +39,10 @@ impl Budget {
     }
 
     pub(crate) fn take_bytes(&mut self, bytes: u64) -> Outcome {
-        match self.bytes.checked_sub(bytes) {
-            Some(left) => self.bytes = left,
-            None => return refused(format!("the image has more than {} bytes", limits::BYTES)),
+        match (self.bytes.checked_sub(bytes), self.owners) {
+            (Some(left), _) => self.bytes = left,
+            (None, Some(_)) => return Err(Failure::OverQuota(ImageExcess::Bytes)),
+            (None, None) => return refused(format!("the image has more than {} bytes", limits::BYTES)),
         }
         Ok(())
     }
@@ -81,8 +86,7 @@ pub(crate) fn apply<S: Stream>(
         let attributes = Attributes::of(&member)?;
         match &member.kind {
             Kind::Directory => {
-                let made = File::from(place.directory(&path)?);
-                attributes.put_on_directory(&made, path.bytes())?;
+                place.directory(&path)?;
                 directories.add(path, attributes)?;
             }
             Kind::File | Kind::Sparse(_) => {
@@ -144,10 +148,10 @@ fn write<S: Stream>(
     Ok(())
 }
 
-/// Directories whose times change while they are filled.
+/// Directories, whose times change while they are filled: what the last member of each says is put on at the end.
 #[derive(Debug, Default)]
 struct Directories {
-    all: Vec<(Path, Attributes)>,
+    all: BTreeMap<Path, Attributes>,
     bytes: usize,
 }
 
@@ -157,7 +161,7 @@ impl Directories {
         if self.bytes > limits::KEPT_PATHS {
             return refused("a layer has too many directories");
         }
-        self.all.push((path, attributes));
+        self.all.insert(path, attributes);
         Ok(())
     }
 
@@ -178,3 +182,6 @@ pub(crate) fn check_room(job: &Job) -> Outcome {
     let free = room.blocks_available().saturating_mul(room.fragment_size());
     if free < job.room_kept() { Err(Failure::NoRoom) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,15 @@
 //! extensions right before it say, and what could be read in two ways is refused.
 
 mod extensions;
+#[cfg(any(test, feature = "fuzzing"))]
+mod plain;
 mod sparse;
 
 use super::failure::{Failure, Outcome, refused};
 use super::limits;
 use extensions::Extensions;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use plain::Plain;
 use std::borrow::Cow;
 use tar::{EntryType, Header};
 
@@ -77,8 +81,9 @@ impl<S: Stream> Members<S> {
 
     /// The next member; `None` at the record of zeros that ends an archive, or where the stream ends.
     pub(crate) fn next(&mut self) -> Outcome<Option<Member>> {
-        self.stream.skip(self.left + self.padding)?;
-        (self.left, self.padding) = (0, 0);
+        self.stream.skip(self.left)?;
+        self.left = 0;
+        self.pass_padding()?;
         let mut extensions = Extensions::default();
         while let Some(header) = self.header()? {
             let size = header.entry_size().map_err(|_| bad("a size"))?;
@@ -97,6 +102,19 @@ impl<S: Stream> Members<S> {
             }
         }
         if extensions.is_empty() { Ok(None) } else { cut_short() }
+    }
+
+    /// Goes on behind the padding of a content, which may be missing where the archive ends: umoci leaves it away.
+    fn pass_padding(&mut self) -> Outcome {
+        let mut rest = [0; RECORD];
+        while self.padding > 0 {
+            let most = rest.len().min(usize::try_from(self.padding).unwrap_or(usize::MAX));
+            match self.stream.read(&mut rest[..most])? {
+                0 => self.padding = 0,
+                count => self.padding -= count as u64,
+            }
+        }
+        Ok(())
     }
 
     /// Content of the last member; 0 at its end.

@@ -16,13 +16,14 @@ const DIRECTORY: OFlag =
 const UNDESCRIBED: Mode = Mode::from_bits_truncate(0o755);
 
 /// A name below a directory, checked: steps between slashes, none of them `.` or `..`; empty is the directory itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Path(Vec<u8>);
 
 impl Path {
-    /// Checks a name of an archive. `./a//b/` is `a/b`.
+    /// Checks a name of an archive. `./a//b/` is `a/b`; and nothing but slashes is the directory itself, as umoci names it.
     pub(crate) fn parse(name: &[u8]) -> Outcome<Self> {
-        if name.starts_with(b"/") || name.is_empty() || name.len() > limits::PATH || name.contains(&0) {
+        let absolute = name.starts_with(b"/") && name.iter().any(|byte| *byte != b'/');
+        if absolute || name.is_empty() || name.len() > limits::PATH || name.contains(&0) {
             return refused(format!("a layer has the name {}", quoted(name)));
         }
         let steps: Vec<_> =
@@ -294,11 +295,23 @@ mod tests {
 
     #[test]
     fn names_that_lead_out_are_refused() {
-        for name in ["", "/a", "..", "a/../b", "a/..", "a\0b", &"a/".repeat(200), &"a".repeat(256)] {
+        for name in [
+            "",
+            "/a",
+            "//a",
+            "/.",
+            "/..",
+            "..",
+            "a/../b",
+            "a/..",
+            "a\0b",
+            &"a/".repeat(200),
+            &"a".repeat(256),
+        ] {
             assert!(Path::parse(name.as_bytes()).is_err(), "{name:?}");
         }
         assert_eq!(path("./a//b/").bytes(), b"a/b");
-        assert!(path("./").is_top());
+        assert!(path("./").is_top() && path("/").is_top() && path("//").is_top());
         assert_eq!(path("a/b").beside(b"c").bytes(), b"a/c");
     }
 
@@ -342,6 +355,11 @@ mod tests {
         assert_eq!(names, ["e"]);
         // A link to what it replaces, directly or as a part of it, has nothing left to name.
         assert!(place.link(&path("a"), &path("a/b/e")).is_err());
-        assert!(place.file(&path(".")).is_err());
+        for top in [".", "/"] {
+            assert!(place.file(&path(top)).is_err());
+            assert!(place.symlink(&path(top), b"/etc").is_err());
+            assert!(place.link(&path("l"), &path(top)).is_err());
+            place.directory(&path(top)).unwrap();
+        }
     }
 }

@@ -55,6 +55,25 @@ impl Source {
         Ok(Self { files })
     }
 
+    /// Files that are not on a disk, for the fuzz targets.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn in_memory(files: &[(String, Vec<u8>)]) -> std::io::Result<Self> {
+        use std::io::Write;
+        let mut memory =
+            File::from(nix::sys::memfd::memfd_create(c"source", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?);
+        for (_, bytes) in files {
+            memory.write_all(bytes)?;
+        }
+        let memory = Arc::new(memory);
+        let mut at = 0;
+        let place = |(name, bytes): &(String, Vec<u8>)| {
+            let (size, from) = (bytes.len() as u64, at);
+            at += size;
+            (name.clone(), Blob::new(Arc::clone(&memory), from, size))
+        };
+        Ok(Self { files: files.iter().map(place).collect() })
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Blob> {
         self.files.get(name)
     }

@@ -29,7 +29,7 @@ const ENTRIES_EVERY: u64 = 10_000;
 pub fn unpack(job: &Job, layers: &Layers, given: Given, progress: &mut Progress) -> Outcome {
     let plan = Plan::of(&Source::read(given)?)?;
     let unpacked = job::make_directory(job.directory(), job::LAYERS, 0o700)?;
-    let mut budget = Budget::default();
+    let mut budget = Budget::new(job.most());
     let (mut seen, mut bytes) = (BTreeSet::new(), 0);
     let of = u32::try_from(plan.layers.len()).unwrap_or(u32::MAX);
     for ((stored, diff_id), number) in plan.layers.iter().zip(&plan.described.diff_ids).zip(1..) {

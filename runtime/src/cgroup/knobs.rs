@@ -10,6 +10,15 @@ const PERIOD_US: u64 = 100_000;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 
+/// What the processes of a group may have together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Bytes of memory, page cache and the kernel's own for them included; no swap.
+    pub(crate) memory_bytes: u64,
+    /// Threads.
+    pub(crate) tasks: u64,
+}
+
 /// One write to one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Knob {
@@ -36,8 +45,10 @@ impl Knob {
 pub(super) fn of(limits: &Limits, kind: Kind, huge_pages: &HugePages) -> Vec<Knob> {
     let text = |controller, file: &str, value| Knob { controller, file: file.to_owned(), value };
     let knob = |controller, file, value: u64| text(controller, file, value.to_string());
-    let memory = limits.memory_bytes + AGENT_MEMORY_BYTES;
-    let pids = u64::from(limits.pids + AGENT_PIDS);
+    let bounds = Bounds {
+        memory_bytes: limits.memory_bytes + AGENT_MEMORY_BYTES,
+        tasks: u64::from(limits.pids + AGENT_PIDS),
+    };
     let quota = u64::from(limits.cpu_millis) * PERIOD_US / 1000;
     let leaves = u64::try_from(LEAVES).expect("small");
     let mut out = vec![
@@ -45,34 +56,59 @@ pub(super) fn of(limits: &Limits, kind: Kind, huge_pages: &HugePages) -> Vec<Kno
         knob("unified", "cgroup.max.depth", 1),
         knob("unified", "cgroup.max.descendants", leaves),
     ];
+    out.extend(bounded(bounds, kind));
     match kind {
-        Kind::Unified => out.extend([
+        Kind::Unified => out.push(text("cpu", "cpu.max", format!("{quota} {PERIOD_US}"))),
+        Kind::Hybrid => {
+            // The period is that of every new group; each write here makes the kernel walk all groups of the host.
+            out.push(knob("cpu", "cpu.cfs_quota_us", quota));
+        }
+    }
+    out.extend(without_huge_pages(huge_pages));
+    out
+}
+
+/// The same for an import, in whose group nobody makes others.
+pub(super) fn of_import(bounds: Bounds, kind: Kind, huge_pages: &HugePages) -> Vec<Knob> {
+    let none = |file: &str| Knob { controller: "unified", file: file.to_owned(), value: "0".to_owned() };
+    let mut out = vec![none("cgroup.max.depth"), none("cgroup.max.descendants")];
+    out.extend(bounded(bounds, kind));
+    out.extend(without_huge_pages(huge_pages));
+    out
+}
+
+fn bounded(Bounds { memory_bytes: memory, tasks }: Bounds, kind: Kind) -> Vec<Knob> {
+    let knob = |controller, file: &str, value: u64| Knob {
+        controller,
+        file: file.to_owned(),
+        value: value.to_string(),
+    };
+    match kind {
+        Kind::Unified => vec![
             knob("memory", "memory.max", memory),
             knob("memory", "memory.swap.max", 0),
             knob("memory", "memory.zswap.max", 0),
-            knob("pids", "pids.max", pids),
-            text("cpu", "cpu.max", format!("{quota} {PERIOD_US}")),
-        ]),
-        Kind::Hybrid => out.extend([
+            knob("pids", "pids.max", tasks),
+        ],
+        Kind::Hybrid => vec![
             knob("memory", "memory.limit_in_bytes", memory),
             knob("memory", "memory.memsw.limit_in_bytes", memory),
             // On v1 the buffers of sockets are not part of memory: 115 MiB were seen outside of 64.
             knob("memory", "memory.kmem.tcp.limit_in_bytes", memory),
-            knob("pids", "pids.max", pids),
-            // The period is that of every new group; each write here makes the kernel walk all groups of the host.
-            knob("cpu", "cpu.cfs_quota_us", quota),
-        ]),
+            knob("pids", "pids.max", tasks),
+        ],
     }
-    // Huge pages come from a pool of the host's that no other limit counts: none for sandboxes.
-    for size in &huge_pages.sizes {
-        let file = match huge_pages.tree {
-            Some(Kind::Unified) => format!("hugetlb.{size}.max"),
-            Some(Kind::Hybrid) => format!("hugetlb.{size}.limit_in_bytes"),
-            None => continue,
+}
+
+/// Huge pages come from a pool of the host's that no other limit counts.
+fn without_huge_pages(huge_pages: &HugePages) -> impl Iterator<Item = Knob> {
+    huge_pages.sizes.iter().filter_map(|size| {
+        let file = match huge_pages.tree? {
+            Kind::Unified => format!("hugetlb.{size}.max"),
+            Kind::Hybrid => format!("hugetlb.{size}.limit_in_bytes"),
         };
-        out.push(Knob { controller: "hugetlb", file, value: "0".to_owned() });
-    }
-    out
+        Some(Knob { controller: "hugetlb", file, value: "0".to_owned() })
+    })
 }
 
 impl Knob {
@@ -137,6 +173,21 @@ mod tests {
                 hugetlb hugetlb.2MB.max = 0
             "#]],
         );
+    }
+
+    #[test]
+    fn an_import_has_no_groups_below_it_and_all_of_the_processor() {
+        let bounds = Bounds { memory_bytes: 64 << 20, tasks: 8 };
+        let huge_pages = HugePages { tree: Some(Kind::Hybrid), sizes: vec!["2MB".into()] };
+        let text = |kind| {
+            let knobs = of_import(bounds, kind, &huge_pages);
+            knobs.iter().map(|k| format!("{}={}", k.file, k.value)).collect::<Vec<_>>().join(" ")
+        };
+        expect![[r#"
+            cgroup.max.depth=0 cgroup.max.descendants=0 memory.max=67108864 memory.swap.max=0 memory.zswap.max=0 pids.max=8 hugetlb.2MB.limit_in_bytes=0
+            cgroup.max.depth=0 cgroup.max.descendants=0 memory.limit_in_bytes=67108864 memory.memsw.limit_in_bytes=67108864 memory.kmem.tcp.limit_in_bytes=67108864 pids.max=8 hugetlb.2MB.limit_in_bytes=0
+        "#]]
+        .assert_eq(&format!("{}\n{}\n", text(Kind::Unified), text(Kind::Hybrid)));
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Server {
             Call::InspectImage { org, image } => self.inspect_image(waiter, org.as_deref(), &image),
             Call::RemoveImage { org, image } => self.remove_image(waiter, org.as_deref(), &image),
             Call::CollectImages => self.collect_images(waiter),
+            Call::ImageRoom => self.answer(waiter, Reply::ImageRoom { bytes: self.roots.image_room() }),
             // Needs its descriptors.
             Call::ImportImage(order) => self.import(waiter, order, Vec::new()),
             Call::Create(request) => self.create(waiter, request),

@@ -185,6 +185,7 @@ impl Server {
         for stray in self.strays.values_mut() {
             stray.next.take_if(|(waiter, _)| is_gone(waiter));
         }
+        self.imports.forget(is_gone);
     }
 
     /// The gateway checked all of this; who trusts a request because of its sender has one wall less.

@@ -1,11 +1,25 @@
-//! The calls about images that need no process of their own.
+//! The calls about images that need no process of their own, and the sweeps, for which nobody has to call.
 
 use super::Server;
 use crate::conn::Waiter;
 use crate::error::{Error, chain};
 use crate::roots::RootError;
-use bulkhead_protocol::image::ImageName;
+use bulkhead_protocol::image::{Collected, ImageName};
 use bulkhead_protocol::runtime::{RefusalKind, Reply};
+use std::time::{Duration, Instant};
+
+/// When the next sweep is due.
+#[derive(Debug)]
+pub(super) struct Sweeps {
+    every: Duration,
+    pub(super) due: Instant,
+}
+
+impl Sweeps {
+    pub(super) fn new(every: Duration) -> Self {
+        Self { every, due: Instant::now() + every }
+    }
+}
 
 impl Server {
     pub(super) fn inspect_image(&mut self, waiter: Waiter, org: Option<&str>, image: &ImageName) {
@@ -26,7 +40,7 @@ impl Server {
 
     /// An import counts on the layers that it found in the store, and on the image that it is about to name.
     pub(super) fn collect_images(&mut self, waiter: Waiter) {
-        if !self.imports.is_empty() {
+        if !self.imports.is_idle() {
             return self.refuse(waiter, RefusalKind::Busy, "an import is under way".into());
         }
         match self.roots.collect_images() {
@@ -35,6 +49,22 @@ impl Server {
                 self.answer(waiter, Reply::Collected(collected));
             }
             Err(error) => self.refuse_for(waiter, error),
+        }
+    }
+
+    /// Deletes images that nothing needs any more. An import that goes on puts it off, so none begins while one is due.
+    pub(super) fn sweep_images(&mut self) {
+        if Instant::now() < self.sweeps.due || !self.imports.is_idle() {
+            return;
+        }
+        self.sweeps.due = Instant::now() + self.sweeps.every;
+        match self.roots.sweep_images() {
+            Ok(Collected { images: 0, layers: 0 }) => {}
+            Ok(Collected { images, layers }) => {
+                tracing::info!(images, layers, "deleted what nothing needs");
+                self.reaper.start(&mut self.poll);
+            }
+            Err(error) => Self::note(&Error::Root(error)),
         }
     }
 

@@ -1,32 +1,51 @@
-//! Imports of images: each is a process of its own, which is watched and whose result gets a name.
+//! Imports of images: each is a process of its own in a group of its own, which is watched and whose result gets a name.
+//! Two go on at once; a few more wait, so that each organisation has its turn.
+
+mod queue;
 
 use super::poll::Token;
 use super::reaper::HelperCommand;
 use super::{Server, chain};
+use crate::cgroup::{Bounds, Group};
 use crate::conn::Waiter;
-use crate::roots::{ImportFailure, RootError};
-use bulkhead_protocol::image::ImportImage;
+use crate::error::{Doing, Error, Result};
+use crate::roots::ImportFailure;
+use bulkhead_protocol::image::{EXIT_NO_ROOM, IMPORT_TIME, ImportImage};
 use bulkhead_protocol::runtime::{RefusalKind, Reply, Scarce};
+use bulkhead_sys::call::exec::Strings;
 use bulkhead_sys::error::Context;
-use bulkhead_sys::pidfd;
+use bulkhead_sys::op::Op;
+use bulkhead_sys::pidfd::{self, Exit};
+use bulkhead_sys::spawn;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
+use queue::{Queue, Waiting};
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 /// Imports at once: each takes a processor or two.
 const MAX_IMPORTS: usize = 2;
-/// How long one may take. A source may be a file that never gives its bytes.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// What the processes of one may have: the window of a decompressor, what is kept of directories, blocks on their way,
+/// and page cache, which the kernel takes back; the importer, a stage, and two threads for as long as one gives way to
+/// the next.
+const BOUNDS: Bounds = Bounds { memory_bytes: 512 << 20, tasks: 16 };
+/// How often a group whose processes are dying is looked at.
+const SETTLE: Duration = Duration::from_millis(10);
+/// How long a stop waits for the last of them.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Those that are under way.
+/// Those that are under way, and those that wait.
 #[derive(Debug)]
 pub(super) struct Imports {
     command: HelperCommand,
     running: BTreeMap<u64, Import>,
+    waiting: Queue,
     last: u64,
+    /// In groups of none of these something may still be dying: of an earlier runtime, or of one that could not begin.
+    old: bool,
 }
 
 #[derive(Debug)]
@@ -34,52 +53,100 @@ struct Import {
     job: String,
     order: ImportImage,
     waiter: Waiter,
-    child: Child,
     handle: OwnedFd,
-    until: Instant,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It has until then.
+    Runs(Instant),
+    /// It was killed for that; the end of its process is not seen yet.
+    Late,
+    /// Its process has ended like this; others of its group may still be dying.
+    Ended(End),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Well,
+    Badly,
+    NoRoom,
+    Late,
 }
 
 impl Imports {
     pub(super) fn new(command: HelperCommand) -> Self {
-        Self { command, running: BTreeMap::new(), last: 0 }
+        Self { command, running: BTreeMap::new(), waiting: Queue::default(), last: 0, old: true }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether one goes on.
+    pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.running.values().map(|import| import.until).min()
+        let soon = || Instant::now() + SETTLE;
+        let running = self.running.values().filter_map(|import| match import.phase {
+            Phase::Runs(until) => Some(until),
+            Phase::Late => None,
+            Phase::Ended(_) => Some(soon()),
+        });
+        running.chain(self.old.then(soon)).chain(self.waiting.next_due()).min()
     }
 
-    /// Kills those that take too long; their end is seen like any other.
-    pub(super) fn end_late(&mut self) {
-        let now = Instant::now();
-        for import in self.running.values_mut().filter(|import| import.until <= now) {
-            tracing::error!(job = import.job, "an import took too long");
-            import.until = now + PATIENCE;
-            if let Err(error) = import.child.kill() {
-                tracing::error!(%error, "cannot end an import");
-            }
-        }
+    /// Gives up those that wait for whoever is gone.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&Waiter) -> bool) {
+        self.waiting.forget(is_gone);
     }
 
-    fn spawn(&self, job: &str, source: OwnedFd, progress: OwnedFd) -> std::io::Result<Child> {
-        let mut command = Command::new(&self.command.program);
-        command.args(&self.command.arguments).args(["--job", job]);
-        command.arg("--parent").arg(std::process::id().to_string());
-        command.env_clear().stdin(source).stdout(progress).stderr(Stdio::inherit()).spawn()
+    fn phases(&self) -> Vec<(u64, Phase)> {
+        self.running.iter().map(|(number, import)| (*number, import.phase)).collect()
+    }
+
+    fn jobs(&self) -> Vec<&str> {
+        self.running.values().map(|import| import.job.as_str()).collect()
+    }
+
+    /// Straight into its group; it has the two descriptors and nothing else of ours.
+    fn spawn(&self, job: &str, most: Option<u64>, order: &Waiting, group: &Group) -> Result<OwnedFd> {
+        const DOING: &str = "start an importer";
+        let HelperCommand { program, arguments } = &self.command;
+        let parent = std::process::id().to_string();
+        let words = std::iter::once("bulkhead").chain(arguments.iter().map(String::as_str));
+        let words = words.chain(["--job", job, "--parent", &parent]);
+        let most = most.map(|bytes| ["--most".to_owned(), bytes.to_string()]);
+        let words = words.chain(most.iter().flatten().map(String::as_str));
+        let argv = Strings::of_words(words).during("execve", || "arguments".into()).doing(DOING)?;
+        let program = CString::new(program.as_os_str().as_bytes()).map_err(|_| nix::errno::Errno::EINVAL);
+        let program = program.during("execve", || "program".into()).doing(DOING)?;
+        let tasks = group.task_files()?;
+        let mut ops: Vec<_> = tasks.iter().map(|file| Op::Write(file.as_fd(), b"0")).collect();
+        ops.extend([
+            Op::Place(order.source.as_fd(), 0),
+            Op::Place(order.progress.as_fd(), 1),
+            Op::CloseOnExecFrom(3),
+            Op::ResetSignals,
+            Op::ExecutePath { programs: vec![(program, argv)], envp: environment() },
+        ]);
+        spawn::execute(&ops, 0, Some(group.unified.as_fd())).doing(DOING)
     }
 }
 
+/// Nothing of ours.
+fn environment() -> Strings {
+    #[cfg(feature = "weaken")]
+    let variables = vec![CString::new(crate::weaken::variable()).unwrap_or_default()];
+    #[cfg(not(feature = "weaken"))]
+    let variables = Vec::new();
+    Strings::new(variables)
+}
+
 impl Server {
-    /// Whoever asked may go: the import goes on, and its result stays.
+    /// Takes an order, which may have to wait for its turn.
     pub(super) fn import(&mut self, waiter: Waiter, order: ImportImage, rights: Vec<OwnedFd>) {
         if self.stop_by.is_some() {
             return self.refuse(waiter, RefusalKind::NoRoom(Scarce::Stopping), String::new());
-        }
-        if self.imports.running.len() >= MAX_IMPORTS {
-            return self.refuse(waiter, RefusalKind::Busy, format!("{MAX_IMPORTS} imports are under way"));
         }
         let [source, progress] = match <[OwnedFd; 2]>::try_from(rights) {
             Ok(both) => both,
@@ -93,59 +160,98 @@ impl Server {
         {
             return self.refuse(waiter, RefusalKind::Invalid, "the descriptors of an import".into());
         }
-        self.imports.last += 1;
-        let number = self.imports.last;
-        let job = format!("{}-{number}", std::process::id());
-        if let Err(failure) = self.roots.begin_import(&job, &order) {
-            return self.import_failed(waiter, &job, failure);
+        if !self.imports.waiting.has_room(order.org.as_deref()) {
+            return self.refuse(waiter, RefusalKind::Busy, "too many imports wait".into());
         }
-        match self.start_import(number, source, progress, &job, &order, waiter) {
-            Ok(import) => drop(self.imports.running.insert(number, import)),
-            Err(error) => self.import_failed(waiter, &job, ImportFailure::Failed(error)),
+        let until = Instant::now() + IMPORT_TIME;
+        self.imports.waiting.take(Waiting { order, waiter, source, progress, until });
+        self.begin_imports();
+    }
+
+    /// Gives free places to those whose turn it is. From here on whoever asked may go: the import goes on, and its result
+    /// stays.
+    fn begin_imports(&mut self) {
+        while self.imports.running.len() < MAX_IMPORTS && self.stop_by.is_none() {
+            self.sweep_images();
+            if self.sweeps.due <= Instant::now() {
+                return;
+            }
+            let running = self.imports.running.values().map(|import| import.order.org.as_deref());
+            let Some(next) = self.imports.waiting.next(&running.collect::<Vec<_>>()) else { return };
+            self.imports.last += 1;
+            let number = self.imports.last;
+            let job = format!("{}-{number}", std::process::id());
+            match self.begin_import(number, &job, &next) {
+                Ok(handle) => {
+                    let Waiting { order, waiter, .. } = next;
+                    let phase = Phase::Runs(Instant::now() + IMPORT_TIME);
+                    let import = Import { job, order, waiter, handle, phase };
+                    self.imports.running.insert(number, import);
+                }
+                Err(failure) => {
+                    let gone = self.groups.end_import(&job).inspect_err(Self::note);
+                    self.imports.old |= matches!(gone, Ok(false));
+                    self.import_failed(next.waiter, &job, failure);
+                }
+            }
         }
     }
 
-    fn start_import(
-        &self,
+    fn begin_import(
+        &mut self,
         number: u64,
-        source: OwnedFd,
-        progress: OwnedFd,
         job: &str,
-        order: &ImportImage,
-        waiter: Waiter,
-    ) -> Result<Import, RootError> {
-        let mut child = self.imports.spawn(job, source, progress).during("spawn", || "importer".into())?;
-        let watched = i32::try_from(child.id()).map_err(RootError::from).and_then(|pid| {
-            let handle = pidfd::open(pid)?;
-            self.poll.add(handle.as_fd(), Token::Import(number))?;
-            Ok(handle)
-        });
-        match watched {
-            Ok(handle) => Ok(Import {
-                job: job.to_owned(),
-                order: order.clone(),
-                waiter,
-                child,
-                handle,
-                until: Instant::now() + PATIENCE,
-            }),
-            Err(error) => {
-                child.kill().and_then(|()| child.wait())?;
-                Err(error)
+        next: &Waiting,
+    ) -> std::result::Result<OwnedFd, ImportFailure> {
+        let most = self.roots.begin_import(job, &next.order)?;
+        let start = || -> Result<OwnedFd> {
+            let group = self.groups.create_for_import(job, BOUNDS)?;
+            let handle = self.imports.spawn(job, most, next, &group)?;
+            match self.poll.add(handle.as_fd(), Token::Import(number)) {
+                Ok(()) => Ok(handle),
+                Err(error) => {
+                    group.kill()?;
+                    pidfd::wait(handle.as_fd()).doing("wait for an importer")?;
+                    Err(error)
+                }
             }
-        }
+        };
+        start().map_err(|error| ImportFailure::Failed(error.into()))
     }
 
+    /// The process of an import has ended.
     pub(super) fn import_ended(&mut self, number: u64) {
-        let Some(mut import) = self.imports.running.remove(&number) else { return };
+        let Some(import) = self.imports.running.get_mut(&number) else { return };
         self.poll.remove(import.handle.as_fd());
-        let done = match import.child.wait() {
-            Ok(status) if status.success() => self.roots.finish_import(&import.job, &import.order),
-            Ok(status) => {
-                tracing::debug!(%status, job = import.job, "an import failed");
-                Err(self.roots.failed_import(&import.job))
+        let end = match (pidfd::try_wait(import.handle.as_fd()), import.phase) {
+            (_, Phase::Late) => End::Late,
+            (Ok(Some(Exit::Code(0))), _) => End::Well,
+            (Ok(Some(Exit::Code(EXIT_NO_ROOM))), _) => End::NoRoom,
+            (ended, _) => {
+                tracing::debug!(?ended, job = import.job, "an import failed");
+                End::Badly
             }
-            Err(error) => Err(ImportFailure::Failed(error.into())),
+        };
+        import.phase = Phase::Ended(end);
+        self.settle_import(number);
+    }
+
+    /// Nobody looks at what an import made before everything of it is proven dead.
+    fn settle_import(&mut self, number: u64) {
+        let Some(Import { job, phase: Phase::Ended(end), .. }) = self.imports.running.get(&number) else {
+            return;
+        };
+        let (gone, end) = (self.groups.end_import(job), *end);
+        if matches!(gone, Ok(false)) {
+            return;
+        }
+        let Some(import) = self.imports.running.remove(&number) else { return };
+        let done = match (gone, end) {
+            (Err(error), _) => Err(ImportFailure::Failed(error.into())),
+            (_, End::Well) => self.roots.finish_import(&import.job, &import.order),
+            (_, End::Late) => Err(ImportFailure::Failed(Error::TooLong("the import").into())),
+            (_, End::NoRoom) => Err(ImportFailure::NoRoom),
+            (_, End::Badly) => Err(self.roots.failed_import(&import.job)),
         };
         match done {
             Ok(row) => {
@@ -155,6 +261,47 @@ impl Server {
             }
             Err(failure) => self.import_failed(import.waiter, &import.job, failure),
         }
+        self.begin_imports();
+    }
+
+    /// What is due without an event.
+    pub(super) fn look_at_imports(&mut self) {
+        let now = Instant::now();
+        for (number, phase) in self.imports.phases() {
+            match phase {
+                Phase::Runs(until) if until <= now => self.end_late_import(number),
+                Phase::Runs(_) | Phase::Late => {}
+                Phase::Ended(_) => self.settle_import(number),
+            }
+        }
+        self.sweep_images();
+        for waiting in self.imports.waiting.late(now) {
+            self.refuse(waiting.waiter, RefusalKind::Busy, "waited too long".into());
+        }
+        if self.imports.old {
+            let gone = self.groups.end_imports_but(&self.imports.jobs());
+            self.imports.old = matches!(gone.inspect_err(Self::note), Ok(false));
+        }
+    }
+
+    /// Its end is seen like any other.
+    fn end_late_import(&mut self, number: u64) {
+        let Some(import) = self.imports.running.get_mut(&number) else { return };
+        tracing::error!(job = import.job, "an import took too long");
+        import.phase = Phase::Late;
+        drop(self.groups.end_import(&import.job).inspect_err(Self::note));
+    }
+
+    /// Ends those that go on; what they made so far goes to the trash with the next start.
+    pub(super) fn stop_imports(&self) -> Result<()> {
+        let until = Instant::now() + STOP_PATIENCE;
+        while !self.groups.end_imports_but(&[])? {
+            if Instant::now() > until {
+                return Err(Error::TooLong("the end of an import"));
+            }
+            std::thread::sleep(SETTLE);
+        }
+        Ok(())
     }
 
     fn import_failed(&mut self, waiter: Waiter, job: &str, failure: ImportFailure) {
@@ -162,6 +309,9 @@ impl Server {
         match failure {
             ImportFailure::Refused(text) => self.refuse(waiter, RefusalKind::InvalidImage, text),
             ImportFailure::NoRoom => self.refuse(waiter, RefusalKind::NoRoom(Scarce::Disk), String::new()),
+            ImportFailure::OverQuota(excess) => {
+                self.refuse(waiter, RefusalKind::OverQuota(excess), String::new());
+            }
             ImportFailure::Failed(error) => {
                 let text = chain(&*error);
                 tracing::error!(job, "import: {text}");

@@ -1,6 +1,7 @@
 //! An archive on its way to the runtime: a file of ours without a name, so that nothing is left of one when the last
 //! descriptor is closed, whoever dies. Nothing of it is looked at.
 
+use super::runtime_error;
 use crate::app::App;
 use crate::error::{ApiError, ApiResult};
 use crate::input::Content;
@@ -67,15 +68,42 @@ pub(crate) struct Archive {
 /// Reads an archive to its end.
 pub(crate) async fn receive(app: &App, org: &str, content: &mut Content) -> ApiResult<Archive> {
     let place = app.archives.take(org)?;
+    let mut room = Room { app, looked_at: 0 };
+    room.look(content.least()).await?;
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let file = open(&app.archives.dir, flags, Mode::from_bits_truncate(0o600))
         .map_err(|errno| storage(io::Error::from(errno)))?;
     let late = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body: did not come in time");
-    let file = timeout(limits::ARCHIVE_TIME, store(File::from(file), content)).await.map_err(late)??;
+    let file =
+        timeout(limits::ARCHIVE_TIME, store(File::from(file), content, &mut room)).await.map_err(late)??;
     Ok(Archive { file, _place: place })
 }
 
-async fn store(file: File, content: &mut Content) -> ApiResult<OwnedFd> {
+/// The room that an archive takes, beside what the disks of sandboxes were promised.
+struct Room<'a> {
+    app: &'a App,
+    /// How long the archive was when there was room last.
+    looked_at: u64,
+}
+
+impl Room<'_> {
+    /// Makes sure that so many bytes more have room.
+    async fn look(&self, more: u64) -> ApiResult<()> {
+        let left = self.app.runtime.image_room().await.map_err(runtime_error)?;
+        if left > more { Ok(()) } else { Err(full()) }
+    }
+
+    /// The archive has this length by now.
+    async fn grown(&mut self, length: u64) -> ApiResult<()> {
+        if length - self.looked_at < limits::ARCHIVE_LOOK {
+            return Ok(());
+        }
+        self.looked_at = length;
+        self.look(0).await
+    }
+}
+
+async fn store(file: File, content: &mut Content, room: &mut Room<'_>) -> ApiResult<OwnedFd> {
     let file = Arc::new(file);
     let mut length = 0;
     while let Some(bytes) = content.next().await? {
@@ -84,6 +112,7 @@ async fn store(file: File, content: &mut Content) -> ApiResult<OwnedFd> {
             let text = format!("body: is longer than {} bytes", limits::MAX_ARCHIVE);
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
+        room.grown(length).await?;
         let file = Arc::clone(&file);
         // A disk may take its time.
         let written = tokio::task::spawn_blocking(move || io::Write::write_all(&mut &*file, &bytes));
@@ -100,10 +129,11 @@ async fn store(file: File, content: &mut Content) -> ApiResult<OwnedFd> {
 }
 
 fn storage(error: io::Error) -> ApiError {
-    let full = [Errno::ENOSPC, Errno::EDQUOT].iter().any(|full| error.raw_os_error() == Some(*full as i32));
-    if full {
-        let text = "there is no room for another image";
-        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text).because(error);
-    }
-    ApiError::internal(error)
+    let is_full =
+        [Errno::ENOSPC, Errno::EDQUOT].iter().any(|full| error.raw_os_error() == Some(*full as i32));
+    if is_full { full().because(error) } else { ApiError::internal(error) }
+}
+
+fn full() -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "there is no room for another image")
 }
