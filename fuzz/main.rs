@@ -24,7 +24,7 @@ const X86_64: u32 = 0xc000_003e;
 type Target = fn(&[u8]);
 
 /// Every target by its name.
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: [(&str, Target); 11] = [
     ("frames", frames),
     ("answers", answers),
     ("create", create),
@@ -33,6 +33,9 @@ const TARGETS: [(&str, Target); 8] = [
     ("users", users),
     ("meminfo", meminfo),
     ("filter", filter),
+    ("layer", layer),
+    ("unpack", unpack),
+    ("image", image),
 ];
 
 fuzz_target!(|data: &[u8]| chosen()(data));
@@ -116,8 +119,10 @@ fn meminfo(data: &[u8]) {
 /// One system call through every compiled filter, against the table.
 fn filter(data: &[u8]) {
     static PROGRAMS: OnceLock<Vec<(Profile, Vec<nix::libc::sock_filter>)>> = OnceLock::new();
-    let programs = PROGRAMS
-        .get_or_init(|| [Profile::Agent, Profile::Command, Profile::Gateway].map(|p| (p, compile(p))).into());
+    let programs = PROGRAMS.get_or_init(|| {
+        let all = [Profile::Agent, Profile::Command, Profile::Gateway, Profile::Importer];
+        all.map(|profile| (profile, compile(profile))).into()
+    });
     let Some((number, rest)) = data.split_first_chunk::<4>() else { return };
     let number = u32::from_le_bytes(*number);
     let mut arguments = [0; 6];
@@ -128,4 +133,38 @@ fn filter(data: &[u8]) {
         let got = interpret(program, X86_64, number, arguments);
         assert_eq!(got, expected(*profile, number, arguments), "{profile:?} {number} {arguments:x?}");
     }
+}
+
+/// A layer of an image: headers, extensions, names and what they mean.
+fn layer(data: &[u8]) {
+    black_box(bulkhead_rootfs::import::fuzzing::layer(data));
+}
+
+/// The same, unpacked: beside the directory it is unpacked into nothing comes and nothing goes.
+fn unpack(data: &[u8]) {
+    static PLACE: OnceLock<std::path::PathBuf> = OnceLock::new();
+    let place = PLACE.get_or_init(|| {
+        unshare(CloneFlags::CLONE_NEWNS).expect("root may have mounts of its own");
+        let all = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, all, None::<&str>).expect("mounts are private");
+        let path = tempfile::tempdir().expect("a directory").keep();
+        // It ends with this process.
+        mount(Some("fuzz"), &path, Some("tmpfs"), MsFlags::empty(), Some("size=64m")).expect("a place");
+        std::fs::write(path.join("canary"), "canary").expect("a canary");
+        path
+    });
+    let root = place.join("root");
+    std::fs::create_dir(&root).expect("an empty place");
+    let opened = std::fs::File::open(&root).expect("a directory");
+    // A fault may come at any member; what was unpacked before is looked at all the same.
+    black_box(bulkhead_rootfs::import::fuzzing::unpack(data, opened.into()).is_ok());
+    let beside = std::fs::read_dir(place).expect("the place").count();
+    let canary = std::fs::read_to_string(place.join("canary")).expect("the canary");
+    assert_eq!((beside, canary.as_str()), (2, "canary"));
+    std::fs::remove_dir_all(&root).expect("what was unpacked can go");
+}
+
+/// The JSON of an image: index, manifest, configuration.
+fn image(data: &[u8]) {
+    bulkhead_rootfs::import::fuzzing::image(data);
 }
