@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// Suites as SECURITY.md names them, and where their tests lie.
-const SUITES: [(&str, &str); 9] = [
+const SUITES: [(&str, &str); 10] = [
     ("attack", "tests/attack"),
     ("calibration", "tests/attack"),
     ("inside", "tests/inside"),
     ("limits", "tests/limits"),
     ("crash", "tests/crash"),
     ("contract", "tests/contract"),
+    ("images", "tests/images"),
     ("tenants", "tests/tenants"),
     ("rootfs", "rootfs/tests"),
     ("sys", "runtime/sys/src"),
