@@ -72,7 +72,7 @@ pub(crate) fn take() -> Result<Boot, BootError> {
             open_files: number(agent::OPEN_FILES_ENV)?,
             processors: processors()?,
             program,
-            filter: seccomp::compile_beyond(seccomp::Profile::Command, seccomp::Profile::Agent),
+            filter: seccomp::compile_beyond(seccomp::Profile::Command, seccomp::Profile::Agent, &denied()?),
         },
     })
 }
@@ -97,6 +97,13 @@ fn processors() -> Result<CpuSet, BootError> {
         set.set(number).map_err(|_| BootError::Variable(name))?;
     }
     Ok(set)
+}
+
+fn denied() -> Result<Vec<u32>, BootError> {
+    let name = agent::DENIED_ENV;
+    let text = std::env::var(name).map_err(|_| BootError::Variable(name))?;
+    let numbers = text.split(',').filter(|number| !number.is_empty());
+    numbers.map(|number| number.parse().map_err(|_| BootError::Variable(name))).collect()
 }
 
 fn number(name: &'static str) -> Result<u64, BootError> {

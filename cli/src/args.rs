@@ -63,6 +63,8 @@ pub(crate) enum Command {
         #[arg(long)]
         leaks: bool,
     },
+    /// Print the OCI runtime spec from which the running server launches, as JSON.
+    Spec(SpecArgs),
     /// Images, of which sandboxes are made.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -83,6 +85,19 @@ pub(crate) struct StateDir {
     /// Directory of state that outlives a reboot.
     #[arg(long, default_value = config::STATE_DIR)]
     pub(crate) state_dir: PathBuf,
+}
+
+/// Of what a spec is printed.
+#[derive(Debug, Args)]
+pub(crate) struct SpecArgs {
+    /// Of a sandbox that runs.
+    #[arg(long, value_name = "ID", conflicts_with = "image")]
+    pub(crate) sandbox: Option<String>,
+    /// Of a sandbox that would be made of this image, by who asks for no limits; id, name and ids of users stand for any.
+    #[arg(long, value_name = "NAME", default_value = "code")]
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
 }
 
 #[derive(Debug, Subcommand)]

@@ -106,6 +106,7 @@ fn refused(kind: RefusalKind, detail: &str) -> anyhow::Error {
     // An archive may have written it.
     let plain: String = detail.chars().filter(|c| !c.is_control()).collect();
     match kind {
+        RefusalKind::Unknown => anyhow!("no such sandbox runs"),
         RefusalKind::UnknownImage => anyhow!("there is no such image"),
         RefusalKind::InvalidImage => anyhow!("the image is refused: {plain}"),
         RefusalKind::Busy => anyhow!("too many images are being made now"),

@@ -1,18 +1,22 @@
 //! The configuration of a server: flags, the file whose keys are their names, and defaults. Flags win over the file.
 
 mod file;
+mod images;
 mod reload;
 mod show;
 
+use images::{ImageSettings, OwnDirectories};
 pub(crate) use reload::{Half, needs_restart};
 pub(crate) use show::show;
 
 use crate::process::Refusal;
 use anyhow::Context;
 use bulkhead_gateway::Quota;
-use bulkhead_runtime::{CgroupParent, Overcommit};
+use bulkhead_protocol::image::ImageName;
+use bulkhead_runtime::{CgroupParent, ImagePolicy, Overcommit};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -149,6 +153,10 @@ pub(crate) struct Flags {
     /// MiB of the files of those [default: 20480]
     #[arg(long)]
     pub(crate) quota_image_mib: Option<u64>,
+    /// Settings of images, which stand in the file alone.
+    #[arg(skip)]
+    #[serde(default)]
+    pub(crate) images: BTreeMap<String, ImageSettings>,
     /// Pid of the supervisor: the half ends when that is gone.
     #[arg(long, hide = true)]
     #[serde(skip)]
@@ -181,6 +189,7 @@ pub(crate) struct Settings {
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) quota: Quota,
+    pub(crate) images: BTreeMap<ImageName, ImagePolicy>,
     pub(crate) supervisor: Option<i32>,
 }
 
@@ -206,6 +215,13 @@ impl Faults {
     }
 }
 
+/// What is done with the settings of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Images {
+    Checked,
+    PassedOver,
+}
+
 /// `bulkhead config check`.
 pub(crate) fn check(flags: &Flags) -> anyhow::Result<()> {
     let settings = flags.settings().context(Refusal)?;
@@ -223,26 +239,39 @@ impl Flags {
     /// # Errors
     /// [`Faults`]: everything that is wrong, at once.
     pub(crate) fn settings(&self) -> Result<Settings, Faults> {
-        let (file, faults) = self.file();
+        self.settings_of(Images::Checked)
+    }
+
+    /// The same for the half that has nothing to do with images, and may not see what they show.
+    ///
+    /// # Errors
+    /// [`Faults`].
+    pub(crate) fn settings_of_gateway(&self) -> Result<Settings, Faults> {
+        self.settings_of(Images::PassedOver)
+    }
+
+    fn settings_of(&self, images: Images) -> Result<Settings, Faults> {
+        let (file, faults) = self.file(images);
         self.over(file).checked(faults)
     }
 
     /// What is said, here or in the file.
     fn given(&self) -> Self {
-        self.over(self.file().0)
+        self.over(self.file(Images::Checked).0)
     }
 
-    fn file(&self) -> (Self, Faults) {
-        self.config.as_deref().map(file::read).unwrap_or_default()
+    fn file(&self, images: Images) -> (Self, Faults) {
+        self.config.as_deref().map(|path| file::read(path, images)).unwrap_or_default()
     }
 
-    /// The same with the text of the configuration file, which somebody else has read.
+    /// The settings of a gateway with the text of the configuration file, which somebody else has read.
     ///
     /// # Errors
     /// [`Faults`].
     pub(crate) fn settings_with(&self, text: Option<&str>) -> Result<Settings, Faults> {
         let name = self.config.as_deref().unwrap_or(Path::new("configuration")).display().to_string();
-        let (file, faults) = text.map(|text| file::parse(&name, text)).unwrap_or_default();
+        let read = text.map(|text| file::parse(&name, text, Images::PassedOver));
+        let (file, faults) = read.unwrap_or_default();
         self.over(file).checked(faults)
     }
 
@@ -265,10 +294,15 @@ impl Flags {
             certificate: faults.note(absolute("tls-certificate", Some(certificate), ""), PathBuf::new()),
             key: faults.note(absolute("tls-key", Some(key), ""), PathBuf::new()),
         });
+        let state_dir = faults.note(absolute("state-dir", self.state_dir, STATE_DIR), STATE_DIR.into());
+        let run_dir = faults.note(absolute("run-dir", self.run_dir, RUN_DIR), RUN_DIR.into());
+        let own = OwnDirectories { state: &state_dir, run: &run_dir };
+        let images = images::policies(&self.images, own, faults);
         Settings {
             listen: self.listen.unwrap_or(LISTEN),
-            state_dir: faults.note(absolute("state-dir", self.state_dir, STATE_DIR), STATE_DIR.into()),
-            run_dir: faults.note(absolute("run-dir", self.run_dir, RUN_DIR), RUN_DIR.into()),
+            state_dir,
+            run_dir,
+            images,
             agent: faults.note(agent(self.agent), AGENT.into()),
             pool: faults.note(pool(self.pool.unwrap_or(0)), 0),
             metrics_listen: self.metrics_listen,
@@ -332,6 +366,7 @@ impl Flags {
             quota_requests_per_second: flags.quota_requests_per_second.or(file.quota_requests_per_second),
             quota_images: flags.quota_images.or(file.quota_images),
             quota_image_mib: flags.quota_image_mib.or(file.quota_image_mib),
+            images: file.images.into_iter().chain(flags.images).collect(),
             supervisor: flags.supervisor,
         }
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
-    let settings = flags.settings().context(Refusal)?;
+    let settings = flags.settings_of_gateway().context(Refusal)?;
     process::raise_file_limit()?;
     let mut given = process::inherited_sockets()?.into_iter();
     let mut take = |address| given.next().map_or_else(|| bind(address), inherit);

@@ -19,6 +19,7 @@ mod purge;
 mod reaper;
 mod runtime;
 mod serve;
+mod spec;
 
 use args::{Cli, Command, ConfigCommand};
 use clap::Parser;
@@ -55,6 +56,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Runtime(flags) => runtime::run(&flags),
         Command::Gateway(flags) => gateway::run(&flags),
         Command::Fetch(args) => fetch::run(&args),
+        Command::Spec(args) => spec::run(&args),
         Command::Image(command) => image::run(&command),
         Command::Reaper { disks, images } => reaper::run(&disks, &images),
         Command::Grower(order) => grower::run(&order),

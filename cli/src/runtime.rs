@@ -48,6 +48,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         changeable: operator::of_runtime(&settings),
         operator: Box::new(OfRuntime::new(flags.clone(), settings.clone())),
         cgroup_parent: settings.cgroup_parent.clone(),
+        images: settings.images.clone(),
         disks: volume.clone(),
         reaper: server::HelperCommand {
             program: program.clone(),

@@ -81,6 +81,9 @@ pub const LEAVES: usize = MAX_EXECUTIONS + MAX_FILE_WORKERS + MAX_WATCHES + 72;
 pub const MEMORY_ENV: &str = "BULKHEAD_MEMORY";
 /// Environment variable that carries the numbers of the processors that commands run on, with commas between.
 pub const PROCESSORS_ENV: &str = "BULKHEAD_PROCESSORS";
+/// Environment variable that carries the numbers of system calls that commands are refused beyond their profile, with
+/// commas between; often empty.
+pub const DENIED_ENV: &str = "BULKHEAD_DENIED";
 /// Environment variable that carries the launch number, from 1.
 pub const LAUNCH_ENV: &str = "BULKHEAD_LAUNCH";
 /// Environment variable that carries `RLIMIT_NOFILE` of commands.

@@ -1,5 +1,6 @@
 //! Images, as the gateway and the host commands speak of them with the runtime, which owns the store.
 
+use crate::Limits;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -180,8 +181,39 @@ pub struct FoundImage {
     pub name: ImageName,
     /// What it is.
     pub id: ImageId,
-    /// What it says of its commands.
+    /// What it says of its commands, and the host's operator over it.
     pub defaults: ImageDefaults,
+    /// The most that its sandboxes get.
+    #[serde(default)]
+    pub most: MostLimits,
+}
+
+/// The most that the host's operator lets a sandbox of an image have; `None` is no bound but that of [`Limits::check`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MostLimits {
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Cpu time in thousandths of one processor.
+    pub cpu_millis: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+    /// Bytes on disk.
+    pub disk_bytes: Option<u64>,
+}
+
+impl MostLimits {
+    /// What a sandbox gets of these.
+    #[must_use]
+    pub fn lower(&self, limits: Limits) -> Limits {
+        Limits {
+            memory_bytes: self.memory_bytes.map_or(limits.memory_bytes, |most| most.min(limits.memory_bytes)),
+            cpu_millis: self.cpu_millis.map_or(limits.cpu_millis, |most| most.min(limits.cpu_millis)),
+            pids: self.pids.map_or(limits.pids, |most| most.min(limits.pids)),
+            open_files: limits.open_files,
+            disk_bytes: self.disk_bytes.map_or(limits.disk_bytes, |most| most.min(limits.disk_bytes)),
+        }
+    }
 }
 
 /// What an image's configuration says of commands run in it: data, checked at import, used where a client says nothing.

@@ -123,6 +123,12 @@ pub enum Call {
         /// Which.
         id: SandboxId,
     },
+    /// The OCI runtime spec from which a sandbox is launched. For root alone, never for a gateway. Answered by
+    /// [`Reply::Spec`].
+    Spec {
+        /// Of what.
+        of: SpecOf,
+    },
     /// What runs, in order of id, [`LIST_PAGE`] at a time.
     List {
         /// Only ids greater than this one.
@@ -185,10 +191,30 @@ pub struct CreateSandbox {
     pub disk: Disk,
     /// The image of a new disk; a kept one stays on that it was made on.
     pub image: ImageId,
+    /// The name by which it was asked for: what the operator says of images of this name holds.
+    pub named: ImageName,
     /// Its ceilings; the runtime checks them again.
     pub limits: Limits,
     /// Its host name, [`MAX_HOSTNAME`] bytes at most, of `[a-z0-9.-]`.
     pub hostname: String,
+}
+
+/// What a spec is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SpecOf {
+    /// A sandbox that a request would make of the host's image of this name.
+    Image {
+        /// Its name.
+        image: ImageName,
+        /// Its ceilings.
+        limits: Limits,
+    },
+    /// A sandbox that runs.
+    Sandbox {
+        /// Which.
+        id: SandboxId,
+    },
 }
 
 /// Whose names a list has.
@@ -286,6 +312,11 @@ pub enum Reply {
     File {
         /// At most [`MAX_OPERATOR_FILE`] bytes.
         text: String,
+    },
+    /// To [`Call::Spec`].
+    Spec {
+        /// The spec as JSON, some 20 KiB.
+        json: String,
     },
     /// The call was not carried out, and nothing of it is left.
     Refused {

@@ -6,6 +6,7 @@
 
 use crate::disk::{Disk, Use};
 use crate::error::{Doing, Result};
+use crate::store::Part;
 use bulkhead_sys::call::mount::{self, Depth, attr};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::filesystem;
@@ -15,7 +16,7 @@ use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{Gid, Uid};
 use std::ffi::{CStr, CString};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Where they go on this kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(crate) fn put(
     range: IdRange,
     disk: &Disk,
     use_of: Use,
-) -> Result<Vec<(CString, OwnedFd)>> {
+) -> Result<Vec<Part>> {
     match place {
         Place::Memory => in_memory(hostname, range.base).doing("write the files of /etc"),
         Place::Disk => {
@@ -60,7 +61,7 @@ fn texts(hostname: &str) -> [(&'static CStr, String); 2] {
     [(c"hostname", format!("{hostname}\n")), (c"hosts", hosts)]
 }
 
-fn in_memory(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<(CString, OwnedFd)>> {
+fn in_memory(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<Part>> {
     let options = [(c"size", c"64k"), (c"nr_inodes", c"4"), (c"mode", c"0755")];
     let made = filesystem::make(c"tmpfs", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
     let mut out = Vec::new();
@@ -69,19 +70,20 @@ fn in_memory(hostname: &str, owner: u32) -> bulkhead_sys::Result<Vec<(CString, O
         write(made.as_fd(), name, &text, owner)?;
         let alone = mount::open_tree(made.as_fd(), name, Depth::One).during("open_tree", label)?;
         let at = CString::new(format!("etc/{}", name.to_string_lossy())).expect("names have no NUL");
-        out.push((at, alone));
+        let options = &["nosuid", "nodev", "noexec"];
+        out.push(Part { at, mount: alone, kind: "tmpfs", options });
     }
     Ok(out)
 }
 
 /// Leaves out the mounts whose place a tenant of an earlier launch has taken away: what they cover must be a file,
 /// found below the root without following a link.
-pub(crate) fn keep_placeable(mounts: &mut Vec<(CString, OwnedFd)>, root: BorrowedFd<'_>) {
+pub(crate) fn keep_placeable(parts: &mut Vec<Part>, root: BorrowedFd<'_>) {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    mounts.retain(|(at, _)| {
-        let found = openat2(root, at.as_c_str(), how).and_then(nix::sys::stat::fstat);
+    parts.retain(|part| {
+        let found = openat2(root, part.at.as_c_str(), how).and_then(nix::sys::stat::fstat);
         found.is_ok_and(|meta| SFlag::from_bits_truncate(meta.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
     });
 }

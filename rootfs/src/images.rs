@@ -11,7 +11,7 @@ use crate::error::{Doing, Error, Result};
 use crate::import::Failure;
 use bulkhead_protocol::image::{
     Collected, FoundImage, IMAGE_PAGE, ImageCeilings, ImageDetails, ImageExcess, ImageId, ImageName,
-    ImageRow, ImportImage,
+    ImageRow, ImportImage, MostLimits,
 };
 use bulkhead_protocol::runtime::ImagesOf;
 use bulkhead_sys::error::Context;
@@ -61,7 +61,7 @@ impl Images {
         let own = org.and_then(|org| self.names.get(Some(org), name));
         let given = own.or_else(|| self.names.get(None, name))?;
         let defaults = self.records.get(&given.id)?.defaults.clone();
-        Some(FoundImage { name: name.clone(), id: given.id.clone(), defaults })
+        Some(FoundImage { name: name.clone(), id: given.id.clone(), defaults, most: MostLimits::default() })
     }
 
     pub(crate) fn has(&self, id: &ImageId) -> bool {

@@ -19,4 +19,4 @@ pub mod volume;
 
 pub use error::{Error, Result};
 pub use images::places::{Places, empty_trash};
-pub use store::{Root, Store, Wish};
+pub use store::{Part, Root, Store, Wish};

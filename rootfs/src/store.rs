@@ -11,7 +11,7 @@ use crate::images::places::Places;
 use crate::import::{Failure, Job, ROOM_KEPT};
 use crate::overlay::{self, passing::Passing};
 use bulkhead_protocol::image::{
-    Collected, FoundImage, ImageDefaults, ImageDetails, ImageId, ImageName, ImageRow, ImportImage,
+    Collected, FoundImage, ImageDefaults, ImageDetails, ImageId, ImageName, ImageRow, ImportImage, MostLimits,
 };
 use bulkhead_protocol::runtime::ImagesOf;
 use bulkhead_sys::error::Context;
@@ -62,8 +62,21 @@ pub struct Wish<'a> {
 pub struct Root {
     /// The root itself.
     pub root: OwnedFd,
-    /// Mounts over directories and files of it, relative to the root.
-    pub mounts: Vec<(CString, OwnedFd)>,
+    /// Mounts over directories and files of it.
+    pub parts: Vec<Part>,
+}
+
+/// A mount over a directory or file of a root.
+#[derive(Debug)]
+pub struct Part {
+    /// Where, relative to the root.
+    pub at: CString,
+    /// The mount, detached.
+    pub mount: OwnedFd,
+    /// Its file system.
+    pub kind: &'static str,
+    /// How it is mounted, in the words of mount(8).
+    pub options: &'static [&'static str],
 }
 
 impl Store {
@@ -97,8 +110,12 @@ impl Store {
     /// The image of this name: `org`'s own, the host's, or the built-in one.
     #[must_use]
     pub fn resolve(&self, org: Option<&str>, name: &ImageName) -> Option<FoundImage> {
-        let built_in =
-            || FoundImage { name: name.clone(), id: ImageId::host(), defaults: ImageDefaults::default() };
+        let built_in = || FoundImage {
+            name: name.clone(),
+            id: ImageId::host(),
+            defaults: ImageDefaults::default(),
+            most: MostLimits::default(),
+        };
         self.images.resolve(org, name).or_else(|| (name.as_str() == BUILT_IN).then(built_in))
     }
 
@@ -209,20 +226,21 @@ impl Store {
         let tree = if image.is_host() { None } else { Some(self.images.tree(&image)?) };
         let layer = tree.as_ref().unwrap_or(&self.skeleton);
         // Before the overlay: what lies on the disk must not change under it.
-        let mut mounts = etc::put(self.etc, hostname, range, &disk, use_of)?;
+        let mut parts = etc::put(self.etc, hostname, range, &disk, use_of)?;
         let maps = self.maps.get(self.neutral, range)?;
         let root = overlay::root(layer.as_fd(), disk.directory(), maps, &self.passing)?;
         if use_of == Use::Kept {
             // After what is ours was written: a full disk must not keep its sandbox from starting again.
             self.disks.bound(&disk, disk_bytes)?;
-            etc::keep_placeable(&mut mounts, root.as_fd());
+            etc::keep_placeable(&mut parts, root.as_fd());
         }
         if image.is_host() {
             let (usr, nothing) = (self.host_usr.as_fd(), self.nothing.as_fd());
             let usr = overlay::read_only(usr, nothing, &maps.host, &self.passing)?;
-            mounts.push((c"usr".to_owned(), usr));
+            let options = &["ro", "nosuid", "nodev"];
+            parts.push(Part { at: c"usr".to_owned(), mount: usr, kind: "overlay", options });
         }
-        Ok(Root { root, mounts })
+        Ok(Root { root, parts })
     }
 
     /// The disks.

@@ -17,17 +17,19 @@ mod usage;
 
 use crate::error::{Doing, Error, Result};
 use crate::instance::Instance;
+use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::Life;
-use bulkhead_protocol::{Limits, SandboxId};
 use bulkhead_sys::call::mount;
 use bulkhead_sys::error::Context;
 pub(crate) use events::Events;
 pub(crate) use knobs::{Bounds, Knob};
+use layout::HugePages;
 pub(crate) use layout::{Layout, Stand};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, unlinkat};
+use oci_spec::runtime::LinuxResources;
 pub use parent::CgroupParent;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -89,8 +91,8 @@ impl Groups {
     }
 
     /// Makes the group of a new sandbox with its limits in force.
-    pub(crate) fn create(&self, id: &SandboxId, limits: &Limits) -> Result<Group> {
-        let knobs = self.knobs(limits);
+    pub(crate) fn create(&self, id: &SandboxId, resources: &LinuxResources) -> Result<Group> {
+        let knobs = self.knobs(resources)?;
         #[cfg(feature = "weaken")]
         let knobs = crate::weaken::knobs(knobs);
         self.create_with(id.as_str(), &knobs)
@@ -192,12 +194,16 @@ impl Groups {
 
 impl Groups {
     /// What must stand in the files of a sandbox's group, and what does; `None` where it cannot be read.
-    pub(crate) fn read_back(&self, group: &Group, limits: &Limits) -> Vec<(Knob, Option<String>)> {
+    pub(crate) fn read_back(
+        &self,
+        group: &Group,
+        resources: &LinuxResources,
+    ) -> Result<Vec<(Knob, Option<String>)>> {
         let read = |knob: Knob| {
             let text = group.get(&knob);
             (knob, text)
         };
-        self.knobs(limits).into_iter().map(read).collect()
+        Ok(self.knobs(resources)?.into_iter().map(read).collect())
     }
 
     /// The hierarchies by the word that `/proc/PID/cgroup` has for them; the v2 tree has none.
@@ -205,8 +211,14 @@ impl Groups {
         std::iter::once("").chain(self.v1.iter().map(|(controller, _)| *controller)).collect()
     }
 
-    fn knobs(&self, limits: &Limits) -> Vec<Knob> {
-        knobs::of(limits, self.layout.kind(), &self.layout.huge_pages)
+    /// Sizes of huge pages that can be bounded on this host.
+    pub(crate) fn huge_pages(&self) -> &[String] {
+        let HugePages { tree, sizes } = &self.layout.huge_pages;
+        if tree.is_some() { sizes } else { &[] }
+    }
+
+    fn knobs(&self, resources: &LinuxResources) -> Result<Vec<Knob>> {
+        knobs::of(resources, self.layout.kind(), self.layout.huge_pages.tree)
     }
 }
 

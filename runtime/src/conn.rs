@@ -10,6 +10,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, send, socket,
     sockopt,
 };
+use nix::unistd::Uid;
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -29,6 +30,8 @@ pub(crate) struct Waiter {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: OwnedFd,
+    /// Who asks: the gateway's user, or root.
+    pub(crate) peer: Uid,
 }
 
 /// What a connection gave.
@@ -96,7 +99,7 @@ impl Listener {
             tracing::warn!(uid = peer.uid(), "connection of a stranger refused");
             return Ok(None);
         }
-        Ok(Some(Connection { socket }))
+        Ok(Some(Connection { socket, peer: Uid::from_raw(peer.uid()) }))
     }
 }
 
@@ -162,7 +165,7 @@ fn listen_at(
     write!(path, "/proc/self/fd/{}/{name}", directory.as_raw_fd()).expect("a String takes all text");
     let bound = UnixAddr::new(path.as_str()).and_then(|address| bind(socket.as_raw_fd(), &address));
     bound.during("bind", || name.to_owned()).doing("make a socket")?;
-    let owner = (Some(nix::unistd::Uid::from_raw(owner)), Some(nix::unistd::Gid::from_raw(owner)));
+    let owner = (Some(Uid::from_raw(owner)), Some(nix::unistd::Gid::from_raw(owner)));
     nix::unistd::fchownat(directory, name, owner.0, owner.1, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
         .during("fchownat", || name.to_owned())
         .doing("give a socket to the gateway")?;

@@ -25,6 +25,11 @@ const LINKS: [(&str, &str); 5] = [
 const DIRECTORIES: [&str; 3] = ["pts", "shm", "mqueue"];
 const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
+/// Whether there is a node of this name.
+pub(crate) fn has(name: &str) -> bool {
+    NODES.iter().any(|(node, ..)| *node == name)
+}
+
 /// The /dev that copies are made of.
 #[derive(Debug)]
 pub(crate) struct Template(OwnedFd);

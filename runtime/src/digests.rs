@@ -15,15 +15,16 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
-    pub(crate) fn of_this_release() -> Self {
+    /// Where commands are refused `denied` on top of their profile.
+    pub(crate) fn of_this_release(denied: &[u32]) -> Self {
         Self {
             agent: digest(&compile(Profile::Agent)),
-            command: digest(&compile_beyond(Profile::Command, Profile::Agent)),
+            command: digest(&compile_beyond(Profile::Command, Profile::Agent, denied)),
         }
     }
 }
 
-fn digest(program: &[libc::sock_filter]) -> String {
+pub(crate) fn digest(program: &[libc::sock_filter]) -> String {
     let mut hash = Sha256::new();
     for step in program {
         hash.update(step.code.to_le_bytes());
@@ -44,8 +45,10 @@ mod tests {
         assert_eq!(before.len(), 64);
         program.last_mut().unwrap().k ^= 1;
         assert_ne!(digest(&program), before);
-        let digests = Digests::of_this_release();
+        let digests = Digests::of_this_release(&[]);
         assert_eq!(digests.agent, before);
         assert_ne!(digests.agent, digests.command);
+        let stricter = Digests::of_this_release(&[41]);
+        assert!(stricter.agent == digests.agent && stricter.command != digests.command);
     }
 }

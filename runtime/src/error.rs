@@ -60,6 +60,9 @@ pub enum Error {
     /// A sandbox that runs has no cgroup.
     #[error("its cgroup is gone")]
     NoGroup,
+    /// The spec of a sandbox lacks something that a launch needs, or says what no launch here does.
+    #[error("the spec of a sandbox: {0}")]
+    Spec(&'static str),
     /// Something took longer than its named limit.
     #[error("{0} took too long")]
     TooLong(&'static str),

@@ -7,6 +7,7 @@
 
 use crate::error::{Doing, Result};
 use crate::networks::Networks;
+use crate::spec::TimeNamespaces;
 use bulkhead_sys::call::process::{self, CapSets, Ids};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::{caps, net, timens, uts};
@@ -34,6 +35,11 @@ impl Home {
         let time = timens::current().doing("remember the time namespace")?;
         let uts = uts::current().doing("remember the host's name")?;
         Ok(Self { network, time, uts, supervisor: signal.map(|_| nix::unistd::getppid()) })
+    }
+
+    /// Whether sandboxes get a time namespace.
+    pub(crate) fn time_namespaces(&self) -> TimeNamespaces {
+        if self.time.is_some() { TimeNamespaces::There } else { TimeNamespaces::Missing }
     }
 
     /// Runs `clone` inside a network namespace that nobody was in and as `base`, able to enter any cgroup and nothing more.
@@ -72,14 +78,26 @@ impl Home {
 
     /// Gives the sandbox of a process another host name.
     ///
-    /// The one place where this process enters a namespace of a live sandbox: a UTS namespace holds two strings, and
+    /// With [`Self::name_of`] the one place where this process enters a namespace of a live sandbox: a UTS namespace holds two strings, and
     /// no code of a tenant runs because somebody is in it.
     ///
     /// # Aborts
     /// As [`Self::away`].
     pub(crate) fn rename(&self, process: BorrowedFd<'_>, hostname: &str) -> Result<()> {
+        self.among_names_of(process, || uts::set_hostname(hostname).doing("name a sandbox"))
+    }
+
+    /// The host name of the sandbox of a process, by the same way as [`Self::rename`].
+    ///
+    /// # Aborts
+    /// As [`Self::away`].
+    pub(crate) fn name_of(&self, process: BorrowedFd<'_>) -> Result<String> {
+        self.among_names_of(process, || uts::hostname().doing("read the name of a sandbox"))
+    }
+
+    fn among_names_of<T>(&self, process: BorrowedFd<'_>, act: impl FnOnce() -> Result<T>) -> Result<T> {
         uts::enter_of(process).doing("enter the names of a sandbox")?;
-        let done = uts::set_hostname(hostname).doing("name a sandbox");
+        let done = act();
         if let Err(error) = uts::enter(&self.uts) {
             tracing::error!("cannot return to the host's names: {}", crate::error::chain(&error));
             std::process::abort();

@@ -1,4 +1,4 @@
-//! What is in force for a running sandbox, read back from the kernel and compared with what must be.
+//! What is in force for a running sandbox, read back from the kernel and compared with what must be: what its spec says.
 //!
 //! Everything comes from the host's `/proc` directory of the agent, from the sandbox's cgroup files, and from the
 //! file system of its disk. The agent is not asked, no path inside the sandbox is resolved, no namespace is entered:
@@ -10,13 +10,13 @@ mod process;
 use crate::cgroup::Groups;
 use crate::cgroup::knobs::Knob;
 use crate::digests::Digests;
-use crate::launch::Launcher;
-use crate::masks::Masks;
+use crate::error::Result;
 use crate::record::{Identity, Record};
-use crate::rlimits;
+use crate::spec::{self, part};
 use bulkhead_protocol::isolation::{Isolation, Item, WallKind};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
+use oci_spec::runtime::Spec;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::linux::fs::MetadataExt;
@@ -24,12 +24,11 @@ use std::os::linux::fs::MetadataExt;
 /// Longest file of `/proc` that is read: a mount table of ours has some 10 KiB.
 const MAX_FILE: u64 = 256 << 10;
 
-/// Where sandboxes live.
+/// Where a sandbox lives, and what it is made from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
-    pub(crate) instance: &'a str,
     pub(crate) groups: &'a Groups,
-    pub(crate) launcher: &'a Launcher,
+    pub(crate) spec: &'a Spec,
 }
 
 /// What can be read of a process; tests fill it in.
@@ -57,46 +56,42 @@ struct Seen<'a> {
 /// Everything that must be.
 struct Wanted<'a> {
     record: &'a Record,
-    /// Path of the group in every hierarchy.
-    group: String,
+    /// What a launch of it would be made from.
+    spec: &'a Spec,
     /// Words of the hierarchies in `/proc/PID/cgroup`.
     hierarchies: Vec<&'static str>,
-    limits: Vec<rlimits::ProcessLimit>,
     filters: &'a Digests,
-    masks: &'a Masks,
 }
 
-/// Looks at a sandbox; `None` when its agent is gone.
+/// Looks at a sandbox, whose spec is `spec`; `None` when its agent is gone.
+///
+/// # Errors
+/// [`crate::error::Error::Spec`]: it lacks what is compared with.
 pub(crate) fn inspect(
     record: &Record,
     identity: Identity,
     place: Place<'_>,
     disk: Option<u64>,
-) -> Option<Isolation> {
-    let agent = Process::open(identity)?;
-    let own = Process::of(std::process::id().try_into().ok()?)?;
-    let outside = outside()?;
-    let Place { instance, groups, launcher } = place;
-    let group = groups.get(&record.id).ok().flatten();
-    let seen = Seen {
-        agent: &agent,
-        host: [&own, &outside],
-        network_owner: agent.owner_of_network(),
-        knobs: group.map(|group| groups.read_back(&group, &record.limits)).unwrap_or_default(),
-        disk,
+) -> Result<Option<Isolation>> {
+    let Place { groups, spec } = place;
+    let found = || {
+        let own = Process::of(std::process::id().try_into().ok()?)?;
+        Some((Process::open(identity)?, own, outside()?))
     };
-    let wanted = Wanted {
-        record,
-        group: format!("/{instance}/{}", record.id),
-        hierarchies: groups.hierarchies(),
-        limits: rlimits::of(&record.limits, launcher.ceilings),
-        filters: &launcher.digests,
-        masks: &launcher.masks,
+    let Some((agent, own, outside)) = found() else { return Ok(None) };
+    let resources = part(spec::linux(spec)?.resources(), "linux.resources")?;
+    let knobs = match groups.get(&record.id).ok().flatten() {
+        Some(group) => groups.read_back(&group, resources)?,
+        None => Vec::new(),
     };
+    let seen =
+        Seen { agent: &agent, host: [&own, &outside], network_owner: agent.owner_of_network(), knobs, disk };
+    let filters = Digests::of_this_release(&record.denied);
+    let wanted = Wanted { record, spec, hierarchies: groups.hierarchies(), filters: &filters };
     let modules = bulkhead_sys::lsm::modules().into_iter().map(str::to_owned).collect();
-    let report = Isolation { items: compare(&wanted, &seen), modules };
+    let report = Isolation { items: compare(&wanted, &seen)?, modules };
     // It may have died while it was read: then the answer is about nobody.
-    agent.lives().then_some(report)
+    Ok(agent.lives().then_some(report))
 }
 
 /// The first process of the host; where that does not let itself be looked at, who started this one.
@@ -105,25 +100,26 @@ fn outside() -> Option<Process> {
     [1, parent].into_iter().filter_map(Process::of).find(|process| process.link("ns/mnt").is_some())
 }
 
-fn compare(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {
-    let mut items = process::namespaces(seen);
-    items.extend(process::ids(wanted.record, seen.agent));
-    items.extend(process::privileges(seen.agent));
+fn compare(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Result<Vec<Item>> {
+    let mut items = process::namespaces(wanted.spec, seen)?;
+    items.extend(process::ids(wanted.spec, seen.agent)?);
+    items.extend(process::privileges(wanted.spec, seen.agent)?);
     items.extend(process::filter(wanted, seen.agent));
-    items.extend(process::limits(&wanted.limits, seen.agent));
-    items.extend(group(wanted, seen));
+    items.extend(process::limits(wanted.spec, seen.agent)?);
+    items.extend(group(wanted, seen)?);
     items.push(Item::equal(
         WallKind::Disk,
         "bytes",
         &wanted.record.limits.disk_bytes.to_string(),
         seen.disk.map(|bytes| bytes.to_string()),
     ));
-    items.extend(mounts::items(wanted.masks, seen.agent));
-    items
+    items.extend(mounts::items(wanted.spec, seen.agent)?);
+    Ok(items)
 }
 
 /// The files of the group, and that the agent is in it in every hierarchy.
-fn group(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {
+fn group(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Result<Vec<Item>> {
+    let group = part(spec::linux(wanted.spec)?.cgroups_path(), "linux.cgroupsPath")?.to_string_lossy();
     let table = seen.agent.text("cgroup");
     let path_in = |hierarchy: &str| {
         let carries = |controllers: &str| {
@@ -142,8 +138,8 @@ fn group(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {
     let member = |hierarchy: &&'static str| {
         let name = if hierarchy.is_empty() { "member of v2" } else { hierarchy };
         // What is above depends on where this process stands.
-        let below = |path: &str| path.ends_with(&wanted.group);
-        Item::new(WallKind::GroupLimits, name, &wanted.group, path_in(hierarchy), below)
+        let below = |path: &str| path.ends_with(&*group);
+        Item::new(WallKind::GroupLimits, name, &group, path_in(hierarchy), below)
     };
     let mut items: Vec<_> = wanted.hierarchies.iter().map(member).collect();
     items.extend(seen.knobs.iter().map(|(knob, text)| {
@@ -152,7 +148,7 @@ fn group(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Vec<Item> {
     if seen.knobs.is_empty() {
         items.push(Item::equal(WallKind::GroupLimits, "files", "readable", None));
     }
-    items
+    Ok(items)
 }
 
 /// A process by the directory that `/proc` has of it: what is read through it is of this process or fails, whoever

@@ -8,8 +8,7 @@ pub(crate) mod fuzzing;
 mod order;
 
 use crate::cgroup::{Group, Groups};
-use crate::dev::Template;
-use crate::digests::Digests;
+use crate::dev;
 use crate::error::{Doing, Error, Result};
 use crate::identity::Home;
 use crate::ids::AGENT_ID;
@@ -19,51 +18,54 @@ use crate::processors::Host;
 use crate::record::{Identity, Phase, Record, Records};
 use crate::rlimits::Ceilings;
 use crate::roots::{Root, Roots, Wish};
-use crate::view::View;
+use crate::spec::{self, Template, mounts};
+use crate::view::{OwnView, View};
 use bulkhead_protocol::runtime::Disk;
-use bulkhead_sys::call::exec::namespace;
 use bulkhead_sys::error::Context;
 use bulkhead_sys::op::Op;
 use bulkhead_sys::report::{Failure, Process};
-use bulkhead_sys::seccomp::{Profile, compile};
 use bulkhead_sys::spawn::{Child, Outcome, spawn_apart};
 use bulkhead_sys::userns::IdRange;
 use bulkhead_sys::{fd, userns};
 pub(crate) use clock::{Clock, Times};
+use oci_spec::runtime::Spec;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// Score that makes an agent go before the host's own daemons when the host runs out of memory.
-const AGENT_OOM_SCORE: &str = "300";
+use std::path::Path;
 
 /// What all launches share, made once.
 #[derive(Debug)]
 pub(crate) struct Launcher {
     agent: OwnedFd,
-    dev: Template,
-    pub(crate) masks: Masks,
+    dev: dev::Template,
     view: View,
     pub(crate) host: Host,
     filter: Vec<libc::sock_filter>,
     pub(crate) home: Home,
-    /// Of the filters.
-    pub(crate) digests: Digests,
-    pub(crate) ceilings: Ceilings,
+    /// What the specs of all sandboxes share.
+    pub(crate) template: Template,
 }
 
 impl Launcher {
     /// Seals the agent's program and makes the templates; `mounts` is a directory of ours.
-    pub(crate) fn new(agent: &[u8], mounts: &std::path::Path) -> Result<Self> {
+    pub(crate) fn new(agent: &[u8], mounts: &Path, instance: &str, huge_pages: &[String]) -> Result<Self> {
+        let home = Home::remember()?;
+        let template = Template::new(spec::Host {
+            instance,
+            ceilings: Ceilings::read()?,
+            huge_pages,
+            masks: &Masks::for_this_host(),
+            time_namespaces: home.time_namespaces(),
+        })?;
         Ok(Self {
             agent: fd::high(&fd::sealed_program(c"bulkhead-agent", agent).doing("seal the agent")?)
                 .doing("seal the agent")?,
-            dev: Template::make(&mounts.join("dev"))?,
-            masks: Masks::for_this_host(),
+            dev: dev::Template::make(&mounts.join("dev"))?,
             view: View::make(mounts)?,
             host: Host::read()?,
-            filter: compile(Profile::Agent),
-            home: Home::remember()?,
-            digests: Digests::of_this_release(),
-            ceilings: Ceilings::read()?,
+            filter: template.filter()?,
+            home,
+            template,
         })
     }
 }
@@ -72,7 +74,7 @@ impl Launcher {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     record: Record,
-    hostname: String,
+    spec: Spec,
     disk: Disk,
 }
 
@@ -124,49 +126,54 @@ struct Steps {
 
 impl Prepared {
     /// Writes the record: from here on a crash leaves nothing that the next start does not find.
-    pub(crate) fn record(records: &Records, record: Record, hostname: String, disk: Disk) -> Result<Self> {
+    pub(crate) fn record(records: &Records, record: Record, spec: Spec, disk: Disk) -> Result<Self> {
         records.write(&record)?;
-        Ok(Self { record, hostname, disk })
+        Ok(Self { record, spec, disk })
     }
 
     /// Makes the cgroups; their limits are in force before anything lives in them.
     pub(crate) fn limit(self, groups: &Groups) -> Result<InCgroup> {
-        let group = groups.create(&self.record.id, &self.record.limits)?;
+        let resources = spec::part(spec::linux(&self.spec)?.resources(), "linux.resources")?;
+        let group = groups.create(&self.record.id, resources)?;
         Ok(InCgroup { prepared: self, group })
     }
 }
 
 impl InCgroup {
-    /// Makes the disk and the root.
-    pub(crate) fn root(self, roots: &mut dyn Roots) -> Result<Rooted> {
-        let Prepared { record, hostname, disk } = &self.prepared;
+    /// Makes the disk and the root, whose mounts become part of the record and the spec.
+    pub(crate) fn root(mut self, roots: &mut dyn Roots) -> Result<Rooted> {
+        let Prepared { record, spec, disk } = &mut self.prepared;
         let disk_bytes = record.limits.disk_bytes;
         #[cfg(feature = "weaken")]
         let disk_bytes = crate::weaken::disk_bytes(disk_bytes);
         let wish = Wish {
             id: &record.id,
             image: &record.image,
-            hostname,
-            range: record.slot.range(),
+            hostname: spec::part(spec.hostname(), "hostname")?,
+            range: id_range(spec)?,
             disk: *disk,
             disk_bytes,
         };
         let root = roots.prepare(wish).map_err(Error::Root)?;
+        let parts = root.parts.iter().map(mounts::of_part).collect::<Result<Vec<_>>>()?;
+        record.mounts.splice(..0, parts.iter().cloned());
+        spec.mounts_mut().get_or_insert_default().splice(..0, parts);
         Ok(Rooted { in_cgroup: self, root })
     }
 }
 
 impl Rooted {
-    /// Clones the first process; `listener` is the agent's socket.
+    /// Clones the first process; `listener` is the agent's socket, `of_host` what the operator shows.
     pub(crate) fn clone_child(
         self,
         launcher: &Launcher,
         networks: &mut Networks,
         listener: &OwnedFd,
+        of_host: Vec<(String, OwnedFd)>,
     ) -> Result<Cloned> {
         let Self { in_cgroup, root } = self;
-        let record = &in_cgroup.prepared.record;
-        let range = record.slot.range();
+        let Prepared { record, spec, .. } = &in_cgroup.prepared;
+        let range = id_range(spec)?;
         let high = |fd: &OwnedFd| fd::high(fd).doing("move a descriptor out of the way");
         let group = &in_cgroup.group;
         let tasks = group.task_files()?;
@@ -185,28 +192,27 @@ impl Rooted {
             high(&launcher.agent)?,
         ];
         let dev = launcher.dev.copy()?;
+        let mut handles = handles(&root, &view, dev.as_fd(), shown.as_fd());
+        handles.extend(of_host.iter().map(|(source, mount)| (source.clone(), mount.as_fd())));
         let (wait, go) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during("pipe2", String::new).doing("clone")?;
         let (wait, go) = (high(&wait)?, high(&go)?);
         let inputs = order::Inputs {
-            record,
-            hostname: &in_cgroup.prepared.hostname,
-            launcher,
+            spec,
+            agent: launcher.agent.as_fd(),
+            filter: &launcher.filter,
             wait: wait.as_fd(),
             go: go.as_fd(),
             tasks: tasks.iter().map(AsFd::as_fd).collect(),
-            root: &root,
-            dev: dev.as_fd(),
-            view: &view,
-            shown: shown.as_fd(),
+            root: root.root.as_fd(),
+            handles,
             descriptors: descriptors.iter().map(AsFd::as_fd).collect(),
         };
-        let ops = order::steps(&inputs);
+        let ops = order::steps(&inputs)?;
         #[cfg(feature = "weaken")]
         let ops = crate::weaken::steps(ops);
         let steps = Steps::of(&ops);
-        let namespaces =
-            namespace::USER | namespace::PID | namespace::MOUNT | namespace::IPC | namespace::UTS;
+        let namespaces = order::clone_flags(spec)?;
         #[cfg(feature = "weaken")]
         let namespaces = crate::weaken::namespaces(namespaces);
         let unified = group.unified.as_fd();
@@ -217,14 +223,45 @@ impl Rooted {
     }
 }
 
+/// The ids of a sandbox.
+fn id_range(spec: &Spec) -> Result<IdRange> {
+    let mapping = spec::id_mapping(spec)?;
+    Ok(IdRange { base: mapping.host_id(), count: mapping.size() })
+}
+
+/// What the words of a spec mean, for one launch.
+fn handles<'a>(
+    root: &'a Root,
+    view: &'a OwnView,
+    dev: BorrowedFd<'a>,
+    shown: BorrowedFd<'a>,
+) -> BTreeMap<String, BorrowedFd<'a>> {
+    let ours = [
+        (mounts::DEV, dev),
+        (mounts::SYS, view.sys.as_fd()),
+        (mounts::OWN, view.own.as_fd()),
+        (mounts::GROUP, shown),
+        (mounts::LIMITS, view.cgroup.as_fd()),
+    ];
+    let mut all: BTreeMap<_, _> = ours.into_iter().map(|(name, mount)| (name.to_owned(), mount)).collect();
+    for part in &root.parts {
+        all.insert(mounts::name_of(part), part.mount.as_fd());
+    }
+    all
+}
+
 impl Cloned {
     /// Writes the id maps and lets the child go on.
     pub(crate) fn map(self) -> Result<Mapped> {
         let Self { in_cgroup: InCgroup { prepared, .. }, range, child, go, steps } = self;
-        let extent = userns::Extent { inside: 0, outside: range.base, count: range.count };
+        let mapping = spec::id_mapping(&prepared.spec)?;
+        let extent =
+            userns::Extent { inside: mapping.container_id(), outside: range.base, count: range.count };
         userns::write_maps(child.pid, &[extent]).doing("write the id maps")?;
+        let score = spec::process(&prepared.spec)?.oom_score_adj();
+        let score = score.ok_or(Error::Spec("process.oomScoreAdj"))?;
         let path = format!("/proc/{}/oom_score_adj", child.pid);
-        std::fs::write(&path, AGENT_OOM_SCORE)
+        std::fs::write(&path, score.to_string())
             .during("write", || path)
             .doing("raise the agent's oom score")?;
         nix::unistd::write(&go, b"g").during("write", || "go".into()).doing("let the child go on")?;

@@ -25,6 +25,7 @@ mod leaks;
 mod masks;
 mod networks;
 pub mod operator;
+mod policy;
 mod processors;
 pub mod purge;
 mod record;
@@ -32,6 +33,7 @@ mod rlimits;
 mod roots;
 mod sandbox;
 pub mod server;
+mod spec;
 mod sysctls;
 mod view;
 #[cfg(feature = "weaken")]
@@ -44,4 +46,5 @@ pub use ids::NEUTRAL;
 pub use instance::Instance;
 #[cfg(feature = "fuzzing")]
 pub use launch::fuzzing::Planner;
-pub use roots::{ImportFailure, Root, RootError, Roots, Wish};
+pub use policy::ImagePolicy;
+pub use roots::{ImportFailure, Part, Root, RootError, Roots, Wish};

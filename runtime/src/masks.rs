@@ -1,6 +1,7 @@
 //! What of /proc a sandbox does not see. On top of this the kernel refuses files that only host root may read:
 //! their owner has no id in the sandbox.
 
+use crate::error::{Error, Result};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -52,6 +53,9 @@ const FILES: [&str; 41] = [
 const DIRECTORIES: [&str; 10] =
     ["acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "pressure", "scsi", "tty"];
 
+/// Where all of it lies.
+const PROC: &str = "/proc/";
+
 /// What has to be covered on this host.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Masks {
@@ -66,6 +70,26 @@ impl Masks {
         let mode =
             |name: &str| Path::new("/proc").join(name).metadata().ok().map(|meta| meta.permissions().mode());
         Self::from_modes(mode)
+    }
+
+    /// What is covered, by its path in a sandbox.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.files.iter().chain(&self.directories).map(|name| format!("{PROC}{name}")).collect()
+    }
+
+    /// From those paths.
+    pub(crate) fn of_paths(paths: &[String]) -> Result<Self> {
+        let mut masks = Self::default();
+        for path in paths {
+            let name = path.strip_prefix(PROC).ok_or(Error::Spec("a mask outside of /proc"))?;
+            let known = |names: &[&'static str]| names.iter().find(|known| **known == name).copied();
+            match (known(&FILES), known(&DIRECTORIES)) {
+                (Some(file), _) => masks.files.push(file),
+                (None, Some(directory)) => masks.directories.push(directory),
+                (None, None) => return Err(Error::Spec("a mask of something unknown")),
+            }
+        }
+        Ok(masks)
     }
 
     fn from_modes(mode: impl Fn(&str) -> Option<u32>) -> Self {
@@ -90,5 +114,8 @@ mod tests {
             _ => None,
         });
         assert_eq!(masks, Masks { files: vec!["keys"], directories: vec!["irq"] });
+        assert_eq!(Masks::of_paths(&masks.paths()).unwrap(), masks);
+        assert!(Masks::of_paths(&["/proc/self".to_owned()]).is_err());
+        assert!(Masks::of_paths(&["/sys/keys".to_owned()]).is_err());
     }
 }

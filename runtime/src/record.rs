@@ -11,6 +11,7 @@ use bulkhead_protocol::image::ImageId;
 use bulkhead_protocol::runtime::Disk;
 use bulkhead_protocol::{Limits, SandboxId};
 pub(crate) use directory::Records;
+use oci_spec::runtime::Mount;
 use serde::{Deserialize, Serialize};
 use std::fs;
 
@@ -27,6 +28,12 @@ pub(crate) struct Record {
     /// The filters that were installed; empty names in records of a release that did not write them down.
     #[serde(default)]
     pub(crate) filters: Digests,
+    /// Mounts that came with its root, and those that the operator shows.
+    #[serde(default)]
+    pub(crate) mounts: Vec<Mount>,
+    /// Numbers of system calls that the operator denies its commands.
+    #[serde(default)]
+    pub(crate) denied: Vec<u32>,
     /// Counts the launches of this sandbox, from 1.
     pub(crate) launch: u32,
     /// Which boot of the host this was written in.

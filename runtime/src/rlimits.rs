@@ -1,11 +1,12 @@
 //! Limits of single processes: what every process of a sandbox has at most, whoever started the server. The cgroup
 //! bounds them together.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use bulkhead_protocol::Limits;
 use bulkhead_protocol::limits::{AGENT_PIDS, MIN_OPEN_FILES};
 use bulkhead_sys::error::Context;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType};
 
 /// Open files of the agent itself at least, however few a command may have: pipes and connections.
 const AGENT_OPEN_FILES: u64 = 1024;
@@ -26,6 +27,12 @@ pub(crate) struct Ceilings {
 }
 
 impl Ceilings {
+    /// Those of no host.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        Self { open_files: 1 << 20, stack: RLIM_INFINITY, files_of_host: 1 << 20 }
+    }
+
     pub(crate) fn read() -> Result<Self> {
         let hard = |resource| {
             getrlimit(resource)
@@ -67,29 +74,49 @@ pub(crate) struct ProcessLimit {
 }
 
 /// The limits of a sandbox. `RLIMIT_LOCKS` is not among them: no kernel since 2.4 looks at it.
-pub(crate) fn of(limits: &Limits, ceilings: Ceilings) -> Vec<ProcessLimit> {
-    let both = |resource, row, value| ProcessLimit { resource, row, soft: value, hard: value };
+pub(crate) fn of(limits: &Limits, ceilings: Ceilings) -> Result<Vec<PosixRlimit>> {
+    let limit =
+        |kind, soft: u64, hard: u64| PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build();
+    let both = |kind, value| limit(kind, value, value);
     let files = open_files(limits, ceilings).max(AGENT_OPEN_FILES).min(ceilings.open_files);
-    vec![
-        both(Resource::RLIMIT_NOFILE, "Max open files", files),
-        both(Resource::RLIMIT_NPROC, "Max processes", u64::from(limits.pids + AGENT_PIDS)),
+    [
+        both(PosixRlimitType::RlimitNofile, files),
+        both(PosixRlimitType::RlimitNproc, u64::from(limits.pids + AGENT_PIDS)),
         // Not 0: with a piped core_pattern the kernel ignores 0 and runs the host's helper; 1 means "skip".
-        both(Resource::RLIMIT_CORE, "Max core file size", 1),
-        both(Resource::RLIMIT_MEMLOCK, "Max locked memory", 64 << 10),
-        both(Resource::RLIMIT_MSGQUEUE, "Max msgqueue size", 800 << 10),
-        both(Resource::RLIMIT_SIGPENDING, "Max pending signals", 4096),
-        both(Resource::RLIMIT_RTPRIO, "Max realtime priority", 0),
-        both(Resource::RLIMIT_NICE, "Max nice priority", 0),
-        ProcessLimit {
-            resource: Resource::RLIMIT_STACK,
-            row: "Max stack size",
-            soft: STACK_BYTES.min(ceilings.stack),
-            hard: ceilings.stack,
-        },
+        both(PosixRlimitType::RlimitCore, 1),
+        both(PosixRlimitType::RlimitMemlock, 64 << 10),
+        both(PosixRlimitType::RlimitMsgqueue, 800 << 10),
+        both(PosixRlimitType::RlimitSigpending, 4096),
+        both(PosixRlimitType::RlimitRtprio, 0),
+        both(PosixRlimitType::RlimitNice, 0),
+        limit(PosixRlimitType::RlimitStack, STACK_BYTES.min(ceilings.stack), ceilings.stack),
     ]
+    .into_iter()
+    .map(|limit| limit.map_err(|_| Error::Spec("cannot be composed")))
+    .collect()
 }
 
+/// The limits that sandboxes have: in the spec, to the kernel, and in `/proc/PID/limits`.
+const KINDS: [(PosixRlimitType, Resource, &str); 9] = [
+    (PosixRlimitType::RlimitNofile, Resource::RLIMIT_NOFILE, "Max open files"),
+    (PosixRlimitType::RlimitNproc, Resource::RLIMIT_NPROC, "Max processes"),
+    (PosixRlimitType::RlimitCore, Resource::RLIMIT_CORE, "Max core file size"),
+    (PosixRlimitType::RlimitMemlock, Resource::RLIMIT_MEMLOCK, "Max locked memory"),
+    (PosixRlimitType::RlimitMsgqueue, Resource::RLIMIT_MSGQUEUE, "Max msgqueue size"),
+    (PosixRlimitType::RlimitSigpending, Resource::RLIMIT_SIGPENDING, "Max pending signals"),
+    (PosixRlimitType::RlimitRtprio, Resource::RLIMIT_RTPRIO, "Max realtime priority"),
+    (PosixRlimitType::RlimitNice, Resource::RLIMIT_NICE, "Max nice priority"),
+    (PosixRlimitType::RlimitStack, Resource::RLIMIT_STACK, "Max stack size"),
+];
+
 impl ProcessLimit {
+    /// As the spec has it.
+    pub(crate) fn read(limit: PosixRlimit) -> Result<Self> {
+        let kind = KINDS.iter().find(|(kind, ..)| *kind == limit.typ());
+        let (_, resource, row) = *kind.ok_or(Error::Spec("a limit that no sandbox has"))?;
+        Ok(Self { resource, row, soft: limit.soft(), hard: limit.hard() })
+    }
+
     /// Soft and hard, as `/proc/PID/limits` writes them.
     pub(crate) fn text(&self) -> String {
         let word = |value: u64| {

@@ -17,8 +17,21 @@ pub type RootError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Root {
     /// The root itself.
     pub root: OwnedFd,
-    /// Mounts over directories of it, relative to the root.
-    pub mounts: Vec<(CString, OwnedFd)>,
+    /// Mounts over directories and files of it.
+    pub parts: Vec<Part>,
+}
+
+/// A mount over a directory or file of a root.
+#[derive(Debug)]
+pub struct Part {
+    /// Where, relative to the root.
+    pub at: CString,
+    /// The mount, detached.
+    pub mount: OwnedFd,
+    /// Its file system.
+    pub kind: &'static str,
+    /// How it is mounted, in the words of mount(8).
+    pub options: &'static [&'static str],
 }
 
 /// What a root is wanted for.

@@ -12,6 +12,7 @@ mod imports;
 mod manager;
 mod poll;
 mod reaper;
+mod specs;
 mod strays;
 mod table;
 mod turning;
@@ -30,10 +31,12 @@ use crate::instance::Instance;
 use crate::launch::{Launcher, Times};
 use crate::networks::{Networks, QUIET};
 use crate::operator::{Changeable, OnStop, Operator};
+use crate::policy::{ImagePolicy, Policies};
 use crate::record::{Fate, Record, Records};
 use crate::roots::Roots;
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::image::ImageName;
 use bulkhead_protocol::runtime::{Call, Event, Message, RefusalKind, Reply};
 use bulkhead_protocol::stats::Counters;
 use bulkhead_sys::error::Context;
@@ -67,6 +70,8 @@ pub struct Config {
     pub operator: Box<dyn Operator>,
     /// Below which group of the v2 tree the groups of sandboxes lie.
     pub cgroup_parent: CgroupParent,
+    /// What the operator says of images, by name.
+    pub images: BTreeMap<ImageName, ImagePolicy>,
     /// Where the disks lie.
     pub disks: PathBuf,
     /// How disks and images in the trash are deleted.
@@ -86,6 +91,7 @@ struct Server {
     groups: Groups,
     slots: Slots,
     launcher: Launcher,
+    policies: Policies,
     roots: Box<dyn Roots>,
     poll: Poll,
     listener: Listener,
@@ -168,7 +174,13 @@ impl Server {
             networks: Networks::new(config.changeable.pool),
             admission: Admission::new(places, config.changeable.overcommit),
             slots: Slots::open(&instance.name, &used, &census::slots())?,
-            launcher: Launcher::new(&config.agent, &instance.run_dir.join("mounts"))?,
+            launcher: Launcher::new(
+                &config.agent,
+                &instance.run_dir.join("mounts"),
+                &instance.name,
+                groups.huge_pages(),
+            )?,
+            policies: Policies::open(&config.images)?,
             listener: Listener::bind(&instance)?,
             instance,
             records,

@@ -12,7 +12,9 @@ mod list;
 mod objects;
 mod openapi;
 mod organisations;
+mod policy;
 mod routing;
+mod spec;
 mod stats;
 mod transport;
 

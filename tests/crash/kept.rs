@@ -1,7 +1,7 @@
 //! Stop, launch again, freeze and name, asked of the runtime directly: what is kept is kept, over a crash too.
 
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::image::ImageId;
+use bulkhead_protocol::image::{ImageId, ImageName};
 use bulkhead_protocol::limits::{DEFAULT_OPEN_FILES, DEFAULT_PIDS, Limits, MIB};
 use bulkhead_protocol::runtime::{Call, CreateSandbox, Disk, Life, RefusalKind, Reply, SandboxStatus};
 use bulkhead_tests::{RuntimeLink, Sandbox, Server, eventually, host};
@@ -21,7 +21,15 @@ pub(crate) fn order(id: &SandboxId, launch: u32, disk: Disk) -> Call {
         disk_bytes: 64 * MIB,
     };
     let (image, hostname) = (ImageId::host(), format!("launch-{launch}"));
-    Call::Create(CreateSandbox { id: id.clone(), launch, disk, image, limits, hostname })
+    Call::Create(CreateSandbox {
+        id: id.clone(),
+        launch,
+        disk,
+        image,
+        named: ImageName::parse("code").expect("a name"),
+        limits,
+        hostname,
+    })
 }
 
 pub(crate) fn refused(reply: &Reply) -> Option<RefusalKind> {

@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests: what fails here fails the test")]
 
 use bulkhead_protocol::agent::{
-    CGROUP_FD, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAST_FD, LAUNCH_ENV, LISTEN_FD, MEMINFO_FD,
-    MEMORY_CURRENT_FD, MEMORY_ENV, MEMORY_STAT_FD, MEMORY_USAGE_FD, OOM_FD, OPEN_FILES_ENV, PROCESSORS_ENV,
-    PROGRAM_FD, StartFailure, StartFailureKind,
+    CGROUP_FD, DENIED_ENV, EXECUTIONS_PATH, End, Ended, ExecutionSpec, LAST_FD, LAUNCH_ENV, LISTEN_FD,
+    MEMINFO_FD, MEMORY_CURRENT_FD, MEMORY_ENV, MEMORY_STAT_FD, MEMORY_USAGE_FD, OOM_FD, OPEN_FILES_ENV,
+    PROCESSORS_ENV, PROGRAM_FD, StartFailure, StartFailureKind,
 };
 use bulkhead_protocol::frame::{Decoder, FrameType};
 use bulkhead_sys::call::exec::{Strings, namespace};
@@ -333,8 +333,10 @@ fn launch(group: &Path, listener: &OwnedFd, oom: &Path) -> (i32, OwnedFd) {
         argv: Strings::new(vec![text("bulkhead-agent"), text(mode)]),
         envp: Strings::new(
             [(LAUNCH_ENV, 1), (OPEN_FILES_ENV, 512), (MEMORY_ENV, 64 << 20), (PROCESSORS_ENV, 0)]
+                .iter()
                 .map(|(name, value)| text(&format!("{name}={value}")))
-                .to_vec(),
+                .chain([text(&format!("{DENIED_ENV}="))])
+                .collect(),
         ),
     };
     let filter = compile(Profile::Agent);

@@ -6,6 +6,19 @@ use anyhow::Context;
 use clap::Args;
 use std::fmt::Write;
 
+/// What can be said of images, with its defaults and units.
+const IMAGES: &str = r#"# What holds for sandboxes of an image, by its name, whoever's it is [default: nothing]
+# [images.code]
+# Directories of the host shown read-only: the place in a sandbox, and which; files of users of the host belong to nobody
+# mounts = { "/models" = "/srv/models" }
+# Variables of commands, over those of the image; what a tenant says wins
+# env = { MODELS = "/models" }
+# System calls that commands are refused on top of those that all are
+# deny = ["socket"]
+# The most that a sandbox gets, in MiB and processors; who asks for more gets this
+# limits = { memory-mib = 2048, cpus = 1.5, pids = 256, disk-mib = 1024 }
+"#;
+
 /// Prints it.
 pub(crate) fn show(flags: &Flags) -> anyhow::Result<()> {
     let settings = flags.settings().context(Refusal)?;
@@ -41,6 +54,7 @@ fn in_force(flags: &Flags, settings: Settings) -> Flags {
         quota_images: settings.quota.images,
         quota_image_mib: settings.quota.image_mib,
         gateway_user: given.gateway_user,
+        images: given.images,
         config: None,
         supervisor: None,
     }
@@ -62,6 +76,10 @@ fn text(values: &Flags) -> anyhow::Result<String> {
             None => writeln!(text, "# {help}\n# {name} =\n")?,
         }
     }
+    writeln!(text, "{IMAGES}")?;
+    if let Some(images) = values.get("images") {
+        write!(text, "{}", toml::Table::from_iter([("images".to_owned(), images.clone())]))?;
+    }
     Ok(text)
 }
 
@@ -77,5 +95,12 @@ mod tests {
         let read: Flags = toml::from_str(&shown).unwrap();
         assert_eq!((read.pool, read.memory_overcommit), (Some(7), Some(1.5)));
         assert!(shown.contains("# metrics-listen =\n"));
+        let images = "[images.code]\nenv = { A = 'b' }\nlimits = { pids = 40 }";
+        let flags = Flags { images: toml::from_str::<Flags>(images).unwrap().images, ..flags };
+        let shown = text(&in_force(&flags, flags.settings().unwrap())).unwrap();
+        assert!(shown.contains("[images.code"), "{shown}");
+        // Beside what the file says, images come from nowhere.
+        let lines: Vec<_> = shown.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+        assert!(lines.contains(&"deny = [\"socket\"]"), "{shown}");
     }
 }

@@ -10,7 +10,7 @@ use bulkhead_protocol::runtime::{Disk, ImagesOf};
 use bulkhead_rootfs::Store;
 use bulkhead_rootfs::disk::Use;
 use bulkhead_rootfs::import::Failure;
-use bulkhead_runtime::{ImportFailure, NEUTRAL, Root, RootError, Roots, Wish};
+use bulkhead_runtime::{ImportFailure, NEUTRAL, Part, Root, RootError, Roots, Wish};
 use std::path::Path;
 
 /// The store of images, as the launcher wants it.
@@ -89,7 +89,13 @@ impl Roots for ImageRoots {
             },
             disk_bytes: wish.disk_bytes,
         })?;
-        Ok(Root { root: made.root, mounts: made.mounts })
+        let part = |part: bulkhead_rootfs::Part| Part {
+            at: part.at,
+            mount: part.mount,
+            kind: part.kind,
+            options: part.options,
+        };
+        Ok(Root { root: made.root, parts: made.parts.into_iter().map(part).collect() })
     }
 
     fn discard(&mut self, id: &SandboxId) -> Result<(), RootError> {

@@ -92,6 +92,8 @@ async fn facts(app: &App, principal: &Principal, order: &Order) -> ApiResult<Fac
         settings: Settings {
             made_of: MadeOf { id: found.id, defaults: found.defaults },
             expires: ttl.map(|ttl| app.clock.after(ttl)),
+            // The answer says what it got.
+            limits: found.most.lower(order.settings.limits),
             ..order.settings.clone()
         },
     })

@@ -9,6 +9,7 @@ use crate::failpoint::failpoint;
 use crate::ids;
 use crate::registry::{Event, Sandbox, State};
 use crate::store::Status;
+use bulkhead_protocol::image::ImageName;
 use bulkhead_protocol::runtime::{CreateSandbox, Disk, MAX_HOSTNAME};
 use hyper::StatusCode;
 use std::time::Instant;
@@ -21,6 +22,7 @@ pub(super) async fn launch(app: &App, sandbox: &Sandbox, launch: u32, disk: Disk
         launch,
         disk,
         image: facts.settings.made_of.id.clone(),
+        named: ImageName::parse(&facts.image).map_err(ApiError::internal)?,
         limits: facts.settings.limits,
         hostname: hostname(&facts.name),
     };

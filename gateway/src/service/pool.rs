@@ -100,7 +100,8 @@ impl Pool {
 
     /// The id of one that can become a sandbox of these facts.
     pub(crate) fn take(&self, wanted: &Facts) -> Option<SandboxId> {
-        if wanted.settings.limits != usual_limits() {
+        // What the operator says of an image goes by its name.
+        if wanted.settings.limits != usual_limits() || wanted.image != refill::IMAGE {
             return None;
         }
         self.take_first(|spare| spare.image == wanted.settings.made_of.id)

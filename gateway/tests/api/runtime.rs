@@ -4,7 +4,7 @@ use crate::agent::Agent;
 use crate::operator::Files;
 use crate::runtime_images::{self, Images};
 use bulkhead_protocol::SandboxId;
-use bulkhead_protocol::image::{FoundImage, ImageId};
+use bulkhead_protocol::image::{FoundImage, ImageId, ImageName, MostLimits};
 use bulkhead_protocol::isolation::{Isolation, Item, Verdict, WallKind};
 use bulkhead_protocol::runtime::{
     Call, CreateSandbox, Disk, Event, LIST_PAGE, Leak, LeakKind, Life, MAX_PACKET, Message, RUNTIME_PROTOCOL,
@@ -137,7 +137,7 @@ impl FakeRuntime {
             Call::ResolveImage { image, .. } => {
                 let id = image_id(image.name());
                 let defaults = runtime_images::defaults(image.name());
-                Reply::Image(FoundImage { name: image, id, defaults })
+                Reply::Image(FoundImage { name: image, id, defaults, most: MostLimits::default() })
             }
             Call::ListImages { of, skip } => state.images.list(&of, skip),
             Call::ImportImage(order) => state.images.import(order, descriptors),
@@ -181,6 +181,7 @@ impl FakeRuntime {
             call @ (Call::Stats { .. } | Call::Counters | Call::ReadFile { .. }) => {
                 self.tell(&mut state, call, name)
             }
+            Call::Spec { of } => panic!("a gateway asks for the spec of {of:?}"),
             Call::List { after } => {
                 let rows = state.agents.iter().filter(|(id, _)| Some(*id) > after.as_ref());
                 let row = |(id, running): (&SandboxId, &Running)| SandboxStatus {
@@ -285,7 +286,8 @@ impl FakeRuntime {
         };
         let id = SandboxId::parse(id).unwrap();
         let (image, hostname) = (image_id("code"), "x".to_owned());
-        let spec = CreateSandbox { id, launch: 1, disk: Disk::New, image, limits, hostname };
+        let named = ImageName::parse("code").unwrap();
+        let spec = CreateSandbox { id, launch: 1, disk: Disk::New, image, named, limits, hostname };
         assert_eq!(self.answer(Call::Create(spec)), Reply::Created { launch: 1 });
     }
 

@@ -1,14 +1,15 @@
 //! Limits as data: which file of which controller gets which text.
 
 use super::layout::{HugePages, Kind};
-use bulkhead_protocol::Limits;
-use bulkhead_protocol::agent::LEAVES;
-use bulkhead_protocol::limits::{AGENT_MEMORY_BYTES, AGENT_PIDS};
+use crate::error::{Error, Result};
+use crate::spec::part;
+use oci_spec::runtime::LinuxResources;
+use std::collections::BTreeMap;
 
-/// Length of a period of cpu accounting in microseconds, the kernel's default.
-const PERIOD_US: u64 = 100_000;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
+/// Microseconds of a period of cpu accounting in a new group of v1. Writing it makes the kernel walk all groups of the host.
+const NEW_PERIOD_US: u64 = 100_000;
 
 /// What the processes of a group may have together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,30 +43,56 @@ impl Knob {
 }
 
 /// The writes that put these limits in force, in order.
-pub(super) fn of(limits: &Limits, kind: Kind, huge_pages: &HugePages) -> Vec<Knob> {
+pub(super) fn of(resources: &LinuxResources, kind: Kind, huge_pages: Option<Kind>) -> Result<Vec<Knob>> {
     let text = |controller, file: &str, value| Knob { controller, file: file.to_owned(), value };
-    let knob = |controller, file, value: u64| text(controller, file, value.to_string());
-    let bounds = Bounds {
-        memory_bytes: limits.memory_bytes + AGENT_MEMORY_BYTES,
-        tasks: u64::from(limits.pids + AGENT_PIDS),
-    };
-    let quota = u64::from(limits.cpu_millis) * PERIOD_US / 1000;
-    let leaves = u64::try_from(LEAVES).expect("small");
-    let mut out = vec![
+    let knob = |controller, file, value: i64| text(controller, file, value.to_string());
+    let memory = part(resources.memory(), "linux.resources.memory")?;
+    let limit = memory.limit().ok_or(Error::Spec("linux.resources.memory.limit"))?;
+    let with_swap = memory.swap().ok_or(Error::Spec("linux.resources.memory.swap"))?;
+    let sockets = memory.kernel_tcp().ok_or(Error::Spec("linux.resources.memory.kernelTCP"))?;
+    let pids = part(resources.pids(), "linux.resources.pids")?.limit();
+    let cpu = part(resources.cpu(), "linux.resources.cpu")?;
+    let quota = cpu.quota().ok_or(Error::Spec("linux.resources.cpu.quota"))?;
+    let period = cpu.period().ok_or(Error::Spec("linux.resources.cpu.period"))?;
+    let files: BTreeMap<_, _> = part(resources.unified(), "linux.resources.unified")?.iter().collect();
+    let of_v2 = |file: &str, value: &str| match file.split_once('.') {
         // Written by root before the directory is given to the agent.
-        knob("unified", "cgroup.max.depth", 1),
-        knob("unified", "cgroup.max.descendants", leaves),
-    ];
-    out.extend(bounded(bounds, kind));
-    match kind {
-        Kind::Unified => out.push(text("cpu", "cpu.max", format!("{quota} {PERIOD_US}"))),
-        Kind::Hybrid => {
-            // The period is that of every new group; each write here makes the kernel walk all groups of the host.
-            out.push(knob("cpu", "cpu.cfs_quota_us", quota));
-        }
+        Some(("cgroup", _)) => Ok(Some(text("unified", file, value.to_owned()))),
+        Some(("memory", _)) => Ok((kind == Kind::Unified).then(|| text("memory", file, value.to_owned()))),
+        _ => Err(Error::Spec("a file of the v2 tree that nothing here writes")),
+    };
+    let mut out: Vec<_> = files
+        .into_iter()
+        .map(|(file, value)| of_v2(file, value))
+        .filter_map(Result::transpose)
+        .collect::<Result<_>>()?;
+    if kind == Kind::Hybrid && period != NEW_PERIOD_US {
+        out.push(text("cpu", "cpu.cfs_period_us", period.to_string()));
     }
-    out.extend(without_huge_pages(huge_pages));
-    out
+    match kind {
+        Kind::Unified => out.extend([
+            knob("memory", "memory.max", limit),
+            knob("memory", "memory.swap.max", with_swap - limit),
+            knob("pids", "pids.max", pids),
+            text("cpu", "cpu.max", format!("{quota} {period}")),
+        ]),
+        Kind::Hybrid => out.extend([
+            knob("memory", "memory.limit_in_bytes", limit),
+            knob("memory", "memory.memsw.limit_in_bytes", with_swap),
+            knob("memory", "memory.kmem.tcp.limit_in_bytes", sockets),
+            knob("pids", "pids.max", pids),
+            knob("cpu", "cpu.cfs_quota_us", quota),
+        ]),
+    }
+    for pages in part(resources.hugepage_limits(), "linux.resources.hugepageLimits")? {
+        let file = match huge_pages {
+            Some(Kind::Unified) => format!("hugetlb.{}.max", pages.page_size()),
+            Some(Kind::Hybrid) => format!("hugetlb.{}.limit_in_bytes", pages.page_size()),
+            None => return Err(Error::Spec("huge pages on a host that cannot bound them")),
+        };
+        out.push(text("hugetlb", &file, pages.limit().to_string()));
+    }
+    Ok(out)
 }
 
 /// The same for an import, in whose group nobody makes others.
@@ -123,6 +150,7 @@ impl Knob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bulkhead_protocol::Limits;
     use expect_test::{Expect, expect};
 
     fn check(kind: Kind, expected: &Expect) {
@@ -133,8 +161,9 @@ mod tests {
             open_files: 1024,
             disk_bytes: 64 << 20,
         };
-        let huge_pages = HugePages { tree: Some(Kind::Unified), sizes: vec!["2MB".into()] };
-        let text: Vec<_> = of(&limits, kind, &huge_pages)
+        let resources = crate::spec::resources(&limits, &["2MB".to_owned()]).unwrap();
+        let text: Vec<_> = of(&resources, kind, Some(Kind::Unified))
+            .unwrap()
             .iter()
             .map(|k| format!("{} {} = {}\n", k.controller, k.file, k.value))
             .collect();
@@ -148,9 +177,9 @@ mod tests {
             &expect![[r#"
                 unified cgroup.max.depth = 1
                 unified cgroup.max.descendants = 184
+                memory memory.zswap.max = 0
                 memory memory.max = 92274688
                 memory memory.swap.max = 0
-                memory memory.zswap.max = 0
                 pids pids.max = 64
                 cpu cpu.max = 50000 100000
                 hugetlb hugetlb.2MB.max = 0
@@ -188,6 +217,44 @@ mod tests {
             cgroup.max.depth=0 cgroup.max.descendants=0 memory.limit_in_bytes=67108864 memory.memsw.limit_in_bytes=67108864 memory.kmem.tcp.limit_in_bytes=67108864 pids.max=8 hugetlb.2MB.limit_in_bytes=0
         "#]]
         .assert_eq(&format!("{}\n{}\n", text(Kind::Unified), text(Kind::Hybrid)));
+    }
+
+    #[test]
+    fn limits_that_the_spec_does_not_have_are_not_left_out() {
+        let limits = Limits {
+            memory_bytes: 64 << 20,
+            cpu_millis: 500,
+            pids: 32,
+            open_files: 1024,
+            disk_bytes: 64 << 20,
+        };
+        let good = || crate::spec::resources(&limits, &["2MB".to_owned()]).unwrap();
+        let without: [fn(&mut LinuxResources); 5] = [
+            |resources| {
+                resources.set_memory(None);
+            },
+            |resources| {
+                resources.set_cpu(None);
+            },
+            |resources| {
+                resources.set_pids(None);
+            },
+            |resources| {
+                resources.set_unified(None);
+            },
+            |resources| {
+                resources.set_hugepage_limits(None);
+            },
+        ];
+        for (number, change) in without.iter().enumerate() {
+            let mut resources = good();
+            change(&mut resources);
+            assert!(of(&resources, Kind::Unified, Some(Kind::Unified)).is_err(), "{number}");
+        }
+        assert!(of(&good(), Kind::Unified, None).is_err(), "a bound of huge pages that cannot be set");
+        let mut strange = good();
+        strange.unified_mut().as_mut().unwrap().insert("io.max".to_owned(), "8:0 rbps=1".to_owned());
+        assert!(of(&strange, Kind::Unified, Some(Kind::Unified)).is_err());
     }
 
     #[test]

@@ -1,28 +1,18 @@
 //! What the mount table of an agent tells: its file systems, and that everything that must be covered is.
 
 use super::Readings;
+use crate::dev;
+use crate::error::Result;
 use crate::masks::Masks;
+use crate::spec::mounts::{self, is_of_proc};
+use crate::spec::{self, part};
 use crate::view;
 use bulkhead_protocol::isolation::{Item, WallKind};
+use oci_spec::runtime::Spec;
 
-/// Mount points with their file system and the options that each must have.
-const TABLE: [(&str, &str, &[&str]); 12] = [
-    ("/", "overlay", &["nosuid", "nodev"]),
-    ("/usr", "overlay", &["ro", "nosuid", "nodev"]),
-    ("/dev", "tmpfs", &["ro", "nosuid", "noexec"]),
-    ("/dev/null", "", &["ro", "nosuid", "noexec"]),
-    ("/dev/pts", "devpts", &["nosuid", "noexec"]),
-    ("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec"]),
-    ("/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec"]),
-    ("/tmp", "tmpfs", &["nosuid", "nodev"]),
-    ("/proc", "proc", &["nosuid", "nodev", "noexec"]),
-    ("/sys", "tmpfs", &["ro", "nosuid", "nodev", "noexec"]),
-    ("/sys/sandbox", "tmpfs", &["nosuid", "nodev", "noexec"]),
-    ("/sys/fs/cgroup", "tmpfs", &["ro", "nosuid", "nodev", "noexec"]),
-];
-/// Mount points beside those and the masks.
-const OTHERS: [&str; 7] =
-    ["/etc/hostname", "/etc/hosts", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+/// What no spec lists: the root, and the nodes of `/dev`, which came with it.
+const ROOT: (&str, &str, &[&str]) = ("/", "overlay", &["nosuid", "nodev"]);
+const NULL: (&str, &str, &[&str]) = ("/dev/null", "", &["ro", "nosuid", "noexec"]);
 
 /// One line of `mountinfo`, see proc_pid_mountinfo(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,26 +76,47 @@ impl<'a> Table<'a> {
     }
 }
 
-pub(super) fn items(masks: &Masks, agent: &dyn Readings) -> Vec<Item> {
+pub(super) fn items(spec: &Spec, agent: &dyn Readings) -> Result<Vec<Item>> {
     let text = agent.text("mountinfo");
     let table = text.as_deref().and_then(Table::parse);
-    let mut items: Vec<_> = TABLE.iter().map(|row| known(row, table.as_ref())).collect();
-    items.push(strangers(masks, table.as_ref()));
-    items.extend(covers(masks, table.as_ref()));
-    items
+    let masks = Masks::of_paths(part(spec::linux(spec)?.masked_paths(), "linux.maskedPaths")?)?;
+    let wanted = wanted(spec)?;
+    let mut items: Vec<_> =
+        wanted.iter().map(|(point, kind, options)| known(point, kind, options, table.as_ref())).collect();
+    items.push(strangers(&wanted, &masks, table.as_ref()));
+    items.extend(covers(&masks, table.as_ref()));
+    Ok(items)
 }
 
-fn known((point, kind, options): &(&str, &str, &[&str]), table: Option<&Table<'_>>) -> Item {
+/// Mount points with their file system and the options that each must have; of several at one point the last, which
+/// covers the others. Below `/proc` another comparison tells more, see [`covers`].
+fn wanted(spec: &Spec) -> Result<Vec<(&str, &str, Vec<&str>)>> {
+    let mut all: Vec<_> =
+        [ROOT, NULL].into_iter().map(|(point, kind, options)| (point, kind, options.to_vec())).collect();
+    for mount in part(spec.mounts(), "mounts")? {
+        let point = mount.destination().to_str().unwrap_or_default();
+        if is_of_proc(mount) && point != "/proc" {
+            continue;
+        }
+        all.retain(|(other, ..)| *other != point);
+        // One of the host's directories has the host's file system, whatever that is.
+        let kind = mount.typ().as_deref().filter(|kind| *kind != mounts::ANY).unwrap_or_default();
+        all.push((point, kind, mounts::attribute_words(mount)));
+    }
+    Ok(all)
+}
+
+fn known(point: &str, kind: &str, options: &[&str], table: Option<&Table<'_>>) -> Item {
     let found = table.and_then(|table| table.top(point));
     let holds = found.is_some_and(|mount| {
-        (kind.is_empty() || mount.kind == *kind) && options.iter().all(|option| mount.has(option))
+        (kind.is_empty() || mount.kind == kind) && options.iter().all(|option| mount.has(option))
     });
-    let wanted = [&[*kind][..], options].concat().join(" ");
+    let wanted = [&[kind][..], options].concat().join(" ");
     Item::new(WallKind::Mounts, point, wanted.trim(), found.map(Mount::describe), |_| holds)
 }
 
 /// Nothing may be mounted that nobody here knows of.
-fn strangers(masks: &Masks, table: Option<&Table<'_>>) -> Item {
+fn strangers(wanted: &[(&str, &str, Vec<&str>)], masks: &Masks, table: Option<&Table<'_>>) -> Item {
     let is_known = |point: &str| {
         let of_proc = point.strip_prefix("/proc/").is_some_and(|name| {
             name == "sys"
@@ -114,7 +125,8 @@ fn strangers(masks: &Masks, table: Option<&Table<'_>>) -> Item {
                 || view::OWN_OVER_PROC.contains(&name)
                 || view::SHARED_OVER_PROC.contains(&name)
         });
-        of_proc || OTHERS.contains(&point) || TABLE.iter().any(|(known, ..)| *known == point)
+        let node = point.strip_prefix("/dev/").is_some_and(dev::has);
+        of_proc || node || wanted.iter().any(|(known, ..)| *known == point)
     };
     let first = |table: &Table<'_>| {
         let found = table.0.iter().find(|mount| !is_known(mount.point));

@@ -1,11 +1,13 @@
 use super::*;
 use crate::cgroup::knobs::Knob;
 use crate::ids::Slot;
+use crate::masks::Masks;
 use crate::record::{Fate, Phase};
-use crate::rlimits::ProcessLimit;
+use crate::spec::mounts::mount;
+use crate::spec::tests::template;
 use bulkhead_protocol::isolation::Verdict;
 use bulkhead_protocol::{Limits, SandboxId};
-use nix::sys::resource::Resource;
+use oci_spec::runtime::Mount;
 use std::collections::BTreeMap;
 
 /// A process that is written down.
@@ -62,7 +64,17 @@ const MOUNTS: &str = "80 94 0:46 / / rw,nosuid,nodev,relatime - overlay none rw\
     113 130 0:6 /null /proc/keys ro,nosuid,noexec,relatime - devtmpfs devtmpfs rw\n\
     122 130 0:42 /host/empty /proc/acpi ro,nosuid,nodev,noexec,relatime - tmpfs none rw\n\
     136 130 0:57 /sys /proc/sys ro,nosuid,nodev,noexec,relatime - proc none rw\n";
-const GROUP: &str = "/bulkhead-00000001/abababababababababababababababab";
+const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           Units\n\
+    Max stack size            8388608              unlimited            bytes\n\
+    Max core file size        1                    1                    bytes\n\
+    Max processes             64                   64                   processes\n\
+    Max open files            1024   1024   files\n\
+    Max locked memory         65536                65536                bytes\n\
+    Max pending signals       4096                 4096                 signals\n\
+    Max msgqueue size         819200               819200               bytes\n\
+    Max nice priority         0                    0\n\
+    Max realtime priority     0                    0\n";
+const GROUP: &str = "/bulkhead-00000001/ababababababababababababababab";
 
 fn agent() -> Paper {
     let mut paper = Paper::default();
@@ -72,10 +84,7 @@ fn agent() -> Paper {
         .set("uid_map", "         0 1879113728      65536\n")
         .set("gid_map", "         0 1879113728      65536\n")
         .set("oom_score_adj", "300\n")
-        .set(
-            "limits",
-            "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024   1024   files\n",
-        )
+        .set("limits", LIMITS)
         .set("cgroup", &format!("4:memory:{GROUP}\n0::{GROUP}\n"));
     for (number, kind) in ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"].iter().enumerate() {
         paper.set(&format!("ns/{kind}"), &format!("{kind}:[20{number}]"));
@@ -92,6 +101,13 @@ fn host() -> Paper {
     paper
 }
 
+/// What the image of the record has over its root.
+fn parts() -> Vec<Mount> {
+    let usr = mount("/usr", "overlay", "made:root/usr", &["bind", "ro", "nosuid", "nodev"]);
+    let hosts = mount("/etc/hosts", "tmpfs", "made:root/etc/hosts", &["bind", "nosuid", "nodev", "noexec"]);
+    vec![usr.unwrap(), hosts.unwrap()]
+}
+
 fn record() -> Record {
     Record {
         id: SandboxId::parse(&"ab".repeat(15)).unwrap(),
@@ -105,7 +121,9 @@ fn record() -> Record {
             disk_bytes: 64 << 20,
         },
         processors: vec![0, 1],
-        filters: Digests::of_this_release(),
+        filters: Digests::of_this_release(&[]),
+        mounts: parts(),
+        denied: Vec::new(),
         launch: 1,
         boot: String::new(),
         phase: Phase::Ending(Fate::Keep),
@@ -120,6 +138,7 @@ struct World {
     agent: Paper,
     host: Paper,
     record: Record,
+    spec: Spec,
     owner: Option<u64>,
     knobs: Vec<(Knob, Option<String>)>,
     disk: Option<u64>,
@@ -128,24 +147,23 @@ struct World {
 impl World {
     fn sound() -> Self {
         let (agent, host, record) = (agent(), host(), record());
-        Self { agent, host, record, owner: Some(100), knobs: vec![knob(Some("64"))], disk: Some(64 << 20) }
+        let masks = Masks { files: vec!["keys"], directories: vec!["acpi"] };
+        let spec = template(&masks).compose(&record, "sound").unwrap();
+        Self {
+            agent,
+            host,
+            record,
+            spec,
+            owner: Some(100),
+            knobs: vec![knob(Some("64"))],
+            disk: Some(64 << 20),
+        }
     }
 
     fn report(&self) -> Isolation {
-        let masks = Masks { files: vec!["keys"], directories: vec!["acpi"] };
-        let wanted = Wanted {
-            record: &self.record,
-            group: GROUP.to_owned(),
-            hierarchies: vec!["", "memory"],
-            limits: vec![ProcessLimit {
-                resource: Resource::RLIMIT_NOFILE,
-                row: "Max open files",
-                soft: 1024,
-                hard: 1024,
-            }],
-            filters: &Digests::of_this_release(),
-            masks: &masks,
-        };
+        let filters = Digests::of_this_release(&[]);
+        let hierarchies = vec!["", "memory"];
+        let wanted = Wanted { record: &self.record, spec: &self.spec, hierarchies, filters: &filters };
         let seen = Seen {
             agent: &self.agent,
             host: [&self.host, &self.host],
@@ -153,7 +171,7 @@ impl World {
             knobs: self.knobs.clone(),
             disk: self.disk,
         };
-        Isolation { items: compare(&wanted, &seen), modules: Vec::new() }
+        Isolation { items: compare(&wanted, &seen).unwrap(), modules: Vec::new() }
     }
 
     /// The items that do not hold.

@@ -1,11 +1,12 @@
 //! The plan of a launch from any request: entry of the fuzz target `plan`.
 
 use super::{Launcher, order};
+use crate::digests::Digests;
 use crate::error::Result;
 use crate::ids::Slot;
 use crate::record::{Phase, Record};
-use crate::roots::Root;
 use crate::server::check_request;
+use crate::spec::mounts;
 use bulkhead_protocol::runtime::CreateSandbox;
 use bulkhead_sys::op::Op;
 use std::collections::BTreeMap;
@@ -36,13 +37,13 @@ impl Planner {
     /// Without a `/dev/null`.
     pub fn new(mounts: &Path) -> Result<Self> {
         let null = File::open("/dev/null").expect("there is a /dev/null").into();
-        Ok(Self { launcher: Launcher::new(b"no program", mounts)?, null })
+        Ok(Self { launcher: Launcher::new(b"no program", mounts, "bulkhead-00000000", &[])?, null })
     }
 
     /// The steps for a request, as they are described; `None` where it is refused.
     ///
     /// # Errors
-    /// Whatever the kernel says: a view of the machine is made for each.
+    /// A request that is not refused and of which no plan is made.
     pub fn plan(&self, request: &[u8]) -> Result<Option<Vec<String>>> {
         let Ok(request) = serde_json::from_slice::<CreateSandbox>(request) else { return Ok(None) };
         if check_request(&request).is_err() {
@@ -55,28 +56,27 @@ impl Planner {
             image: request.image,
             limits: request.limits,
             processors,
-            filters: self.launcher.digests.clone(),
+            filters: Digests::default(),
+            mounts: Vec::new(),
+            denied: Vec::new(),
             launch: request.launch,
             boot: String::new(),
             phase: Phase::Launching(request.disk),
         };
-        let processors = self.launcher.host.these(&record.processors);
-        let view = self.launcher.view.of(&record.limits, &processors)?;
-        let dup = || self.null.try_clone().expect("a descriptor");
-        let root = Root { root: dup(), mounts: Vec::new() };
+        let spec = self.launcher.template.compose(&record, &request.hostname)?;
+        let null = || self.null.as_fd();
+        let made = [mounts::DEV, mounts::SYS, mounts::OWN, mounts::GROUP, mounts::LIMITS];
         let inputs = order::Inputs {
-            record: &record,
-            hostname: &request.hostname,
-            launcher: &self.launcher,
-            wait: self.null.as_fd(),
-            go: self.null.as_fd(),
-            tasks: vec![self.null.as_fd()],
-            root: &root,
-            dev: self.null.as_fd(),
-            view: &view,
-            shown: self.null.as_fd(),
-            descriptors: vec![self.null.as_fd(); 8],
+            spec: &spec,
+            agent: null(),
+            filter: &self.launcher.filter,
+            wait: null(),
+            go: null(),
+            tasks: vec![null()],
+            root: null(),
+            handles: made.map(|name| (name.to_owned(), null())).into(),
+            descriptors: vec![null(); 8],
         };
-        Ok(Some(order::steps(&inputs).iter().map(Op::describe).collect()))
+        Ok(Some(order::steps(&inputs)?.iter().map(Op::describe).collect()))
     }
 }

@@ -34,7 +34,10 @@ impl Server {
                 self.refuse(waiter, RefusalKind::Invalid, detail);
             }
             Call::ResolveImage { org, image } => match self.roots.resolve(org.as_deref(), &image) {
-                Some(image) => self.answer(waiter, Reply::Image(image)),
+                Some(found) => {
+                    let found = self.policies.of(&image).apply(found);
+                    self.answer(waiter, Reply::Image(found));
+                }
                 None => self.refuse(waiter, RefusalKind::UnknownImage, String::new()),
             },
             Call::ListImages { of, skip } => {
@@ -63,6 +66,7 @@ impl Server {
                 Ok(text) => self.answer(waiter, Reply::File { text }),
                 Err(detail) => self.refuse(waiter, RefusalKind::Failed, detail),
             },
+            Call::Spec { of } => self.spec(waiter, &of),
             Call::List { after } => {
                 let page = self.list(after.as_ref());
                 self.answer(waiter, Reply::Sandboxes(page));
@@ -90,10 +94,15 @@ impl Server {
             tracing::error!(%id, "{}", chain(&*error));
             None
         });
-        let place = Place { instance: &self.instance.name, groups: &self.groups, launcher: &self.launcher };
-        match inspect(record, identity, place, disk) {
-            Some(report) => self.answer(waiter, Reply::Isolation(report)),
-            None => self.refuse(waiter, RefusalKind::NotRunning, id.to_string()),
+        let inspected = match self.spec_of_sandbox(id) {
+            Ok(Some(spec)) => inspect(record, identity, Place { groups: &self.groups, spec: &spec }, disk),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match inspected {
+            Ok(Some(report)) => self.answer(waiter, Reply::Isolation(report)),
+            Ok(None) => self.refuse(waiter, RefusalKind::NotRunning, id.to_string()),
+            Err(error) => self.refuse(waiter, error.kind(), chain(&error)),
         }
     }
 

@@ -8,12 +8,21 @@ use crate::failpoint::failpoint;
 use crate::launch::{Clock, Failed, Mapped, Prepared};
 use crate::record::{Fate, Phase, Record};
 use crate::sandbox::Sandbox;
+use bulkhead_protocol::image::ImageName;
 use bulkhead_protocol::runtime::{CreateSandbox, Disk, RefusalKind, Reply, Scarce, is_hostname};
 use bulkhead_sys::host::Here;
 use std::time::{Duration, Instant};
 
 /// How long the processes of a sandbox may take from clone to exec.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What of a request is in no record.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    hostname: &'a str,
+    named: &'a ImageName,
+    disk: Disk,
+}
 
 /// Why a launch does not begin.
 type Refusal = (RefusalKind, String);
@@ -58,7 +67,12 @@ impl Server {
     }
 
     fn begin_launch(&mut self, waiter: Waiter, request: CreateSandbox) {
-        let promised = self.table.promised().saturating_add(promise(&request.limits));
+        let policy = self.policies.of(&request.named);
+        // The gateway did the same; a kept disk may be older than what the operator says now.
+        let limits = policy.most.lower(request.limits);
+        let (denied, filters) = (policy.denied.clone(), policy.filters.clone());
+        let mounts = policy.mounts();
+        let promised = self.table.promised().saturating_add(promise(&limits));
         if let Err(scarce) = self.admission.admit(&Here, promised) {
             tracing::warn!(id = %request.id, ?scarce, "no room");
             self.counters.refused += 1;
@@ -72,15 +86,18 @@ impl Server {
             id: request.id.clone(),
             slot,
             image: request.image,
-            limits: request.limits,
-            processors: self.launcher.host.choose(request.limits.cpu_millis, self.table.load()),
-            filters: self.launcher.digests.clone(),
+            limits,
+            processors: self.launcher.host.choose(limits.cpu_millis, self.table.load()),
+            filters,
+            mounts,
+            denied,
             launch: request.launch,
             boot: self.records.boot().to_owned(),
             phase: Phase::Launching(request.disk),
         };
         let mut clock = Clock::start();
-        match self.launch(record.clone(), request.hostname, request.disk, &mut clock) {
+        let asked = Asked { hostname: &request.hostname, named: &request.named, disk: request.disk };
+        match self.launch(record.clone(), asked, &mut clock) {
             Ok(mapped) => {
                 let until = Instant::now() + LAUNCH_PATIENCE;
                 if let Err(error) = self.poll.add(mapped.report(), Token::Report(slot.0)) {
@@ -95,9 +112,11 @@ impl Server {
     }
 
     /// The chain of a launch up to the point where its processes go on by themselves.
-    fn launch(&mut self, record: Record, hostname: String, disk: Disk, clock: &mut Clock) -> Result<Mapped> {
+    fn launch(&mut self, record: Record, asked: Asked<'_>, clock: &mut Clock) -> Result<Mapped> {
         let id = record.id.clone();
-        let prepared = Prepared::record(&self.records, record, hostname, disk)?;
+        let spec = self.launcher.template.compose(&record, asked.hostname)?;
+        clock.mark("spec");
+        let prepared = Prepared::record(&self.records, record, spec, asked.disk)?;
         failpoint!(LaunchRecorded);
         let listener = agent_listener(&self.instance, id.as_str())?;
         failpoint!(LaunchSocket);
@@ -105,10 +124,11 @@ impl Server {
         let in_cgroup = prepared.limit(&self.groups)?;
         failpoint!(LaunchGroups);
         clock.mark("cgroups");
+        let shown = self.policies.of(asked.named).handles()?;
         let rooted = in_cgroup.root(&mut *self.roots)?;
         failpoint!(LaunchRoot);
         clock.mark("disk and root");
-        let cloned = rooted.clone_child(&self.launcher, &mut self.networks, &listener)?;
+        let cloned = rooted.clone_child(&self.launcher, &mut self.networks, &listener, shown)?;
         failpoint!(LaunchCloned);
         clock.mark("network and clone");
         let mapped = cloned.map()?;

@@ -144,6 +144,8 @@ mod tests {
             limits,
             processors: vec![0, 3],
             filters: Digests::default(),
+            mounts: Vec::new(),
+            denied: Vec::new(),
             launch: 1,
             boot: String::new(),
             phase: Phase::Ending(Fate::Keep),

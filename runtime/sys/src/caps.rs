@@ -30,3 +30,18 @@ pub const TENANT: u64 =
 /// What the agent holds: to become a command's user, to shrink its bounding set, to end it; and all that a
 /// tenant has, because under no_new_privs an exec gives no capability that was not permitted before.
 pub const AGENT: u64 = TENANT | SETPCAP | KILL;
+
+/// The capabilities of this module by name.
+pub const NAMES: [(&str, u64); 11] = [
+    ("CHOWN", CHOWN),
+    ("DAC_OVERRIDE", DAC_OVERRIDE),
+    ("FOWNER", FOWNER),
+    ("FSETID", FSETID),
+    ("KILL", KILL),
+    ("SETGID", SETGID),
+    ("SETUID", SETUID),
+    ("SETPCAP", SETPCAP),
+    ("NET_BIND_SERVICE", NET_BIND_SERVICE),
+    ("SYS_CHROOT", SYS_CHROOT),
+    ("SETFCAP", SETFCAP),
+];

@@ -66,7 +66,7 @@ fn step(op: &Op<'_>, line: Line<'_>) -> Result<(), Errno> {
         Op::Await(pipe) => await_byte(*pipe),
         Op::Write(file, bytes) => write_all(*file, bytes),
         Op::WriteFile { path, bytes, missing } => write_file(path, bytes, *missing),
-        Op::MakeDirectory { path, mode } => make_directory(path, *mode),
+        Op::MakeDirectory { parent, name, mode } => make_directory(parent, name, *mode),
         Op::NewSession => unistd::setsid().map(drop),
         Op::ChangeDirectory(path) => unistd::chdir(path.as_c_str()),
         Op::EnterIfPresent(path) => enter_if_present(path),
@@ -146,8 +146,8 @@ fn write_file(path: &CStr, bytes: &[u8], missing: Missing) -> Result<(), Errno> 
     }
 }
 
-fn make_directory(path: &CStr, mode: u32) -> Result<(), Errno> {
-    match unistd::mkdir(path, Mode::from_bits_truncate(mode)) {
+fn make_directory(parent: &CStr, name: &CStr, mode: u32) -> Result<(), Errno> {
+    match nix::sys::stat::mkdirat(find(parent)?, name, Mode::from_bits_truncate(mode)) {
         Err(Errno::EEXIST) => Ok(()),
         done => done,
     }

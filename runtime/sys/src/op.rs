@@ -48,10 +48,12 @@ pub enum Op<'a> {
         /// Absolute; it lies in the old root, which goes with [`Op::PivotRoot`].
         over: CString,
     },
-    /// Makes a directory; one that exists is fine.
+    /// Makes a directory in one that is found without following any link; one that exists is fine.
     MakeDirectory {
-        /// Where.
-        path: CString,
+        /// In which.
+        parent: CString,
+        /// What it is called.
+        name: CString,
         /// Permission bits.
         mode: u32,
     },
@@ -165,7 +167,9 @@ impl Op<'_> {
         match self {
             Op::WriteFile { path, .. } => format!("write {}", text(path)),
             Op::EnterRoot { .. } => "enter root".into(),
-            Op::MakeDirectory { path, .. } => format!("make directory {}", text(path)),
+            Op::MakeDirectory { parent, name, .. } => {
+                format!("make directory {} in {}", text(name), text(parent))
+            }
             Op::Attach { at, .. } => format!("attach mount at {}", text(at)),
             Op::Mount { fstype, at, .. } => format!("mount {} at {}", text(fstype), text(at)),
             Op::Bind { to, .. } => format!("bind over {}", text(to)),

@@ -6,6 +6,7 @@
 //! programs fall back; what is known and refused answers `EPERM`; another architecture (`int 0x80`) is killed.
 
 mod compile;
+mod decision;
 mod importer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod interpret;
@@ -13,7 +14,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{compile, compile_beyond};
+pub use compile::{compile, compile_beyond, compile_decisions};
+pub use decision::{Decision, WITHOUT_ROW, decisions, name_of, number_named, number_of};
 pub use importer::{STAGES, Stages};
 pub use table::{ROWS, Row};
 

@@ -42,3 +42,12 @@ pub fn set_hostname(name: &str) -> Result<()> {
     let done = unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) };
     Errno::result(done).map(drop).during("sethostname", String::new)
 }
+
+/// The host name of the namespace that this process is in.
+///
+/// # Errors
+/// As gethostname(2).
+pub fn hostname() -> Result<String> {
+    let name = nix::unistd::gethostname().during("gethostname", String::new)?;
+    Ok(name.to_string_lossy().into_owned())
+}

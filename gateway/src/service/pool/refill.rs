@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The image that clients ask for where they ask for none.
-const IMAGE: &str = "code";
+pub(super) const IMAGE: &str = "code:latest";
 /// Its host name until it has an owner.
 const HOSTNAME: &str = "sandbox";
 
@@ -100,6 +100,7 @@ async fn launch(app: &App, id: &SandboxId) -> ApiResult<ImageId> {
         launch: FIRST,
         disk: Disk::New,
         image: found.id.clone(),
+        named: found.name.clone(),
         limits: usual_limits(),
         hostname: HOSTNAME.to_owned(),
     };

@@ -95,7 +95,7 @@ pub unsafe fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>, files: File
 #[derive(Debug)]
 pub struct Strings {
     // The pointers are into the heap blocks of these strings, which do not move when this struct does.
-    _owned: Vec<CString>,
+    owned: Vec<CString>,
     pointers: Vec<*const libc::c_char>,
 }
 
@@ -114,7 +114,13 @@ impl Strings {
     pub fn new(owned: Vec<CString>) -> Self {
         let mut pointers: Vec<_> = owned.iter().map(|text| text.as_ptr()).collect();
         pointers.push(std::ptr::null());
-        Self { _owned: owned, pointers }
+        Self { owned, pointers }
+    }
+
+    /// The strings.
+    #[must_use]
+    pub fn texts(&self) -> &[CString] {
+        &self.owned
     }
 }
 

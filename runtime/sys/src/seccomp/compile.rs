@@ -4,12 +4,12 @@
 //! to fill its cache; a tree of the same content is a tenth of the work. seccompiler emits lists with one
 //! action each and would need two programs, so this small compiler is ours.
 
-use super::{Half, Profile, ROWS, Rule, Test, Verdict, table::Row};
+use super::decision::{Decision, WITHOUT_ROW, beyond, decisions, deny};
+use super::{Half, Profile, Test, Verdict};
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W,
     SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, sock_filter,
 };
-use nix::errno::Errno;
 
 /// What the kernel calls this architecture, `linux/audit.h`.
 pub(super) const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
@@ -18,75 +18,69 @@ const X32_BIT: u32 = 0x4000_0000;
 const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
 const OFFSET_ARGUMENTS: u32 = 16;
-const MISSING: Rule = Rule::Always(Verdict::Fail(Errno::ENOSYS));
-const ALLOWED: Rule = Rule::Always(Verdict::Allow);
 
-/// One stretch of numbers with one rule, up to the next stretch.
+/// One stretch of numbers with one decision, up to the next stretch.
 #[derive(Debug, Clone, Copy)]
-struct Stretch {
+struct Stretch<'a> {
     from: u32,
-    rule: Rule,
+    cases: &'a [(Vec<Test>, Verdict)],
+    otherwise: Verdict,
 }
 
 /// The filter of a profile.
 #[must_use]
 pub fn compile(profile: Profile) -> Vec<sock_filter> {
-    program(&stretches(|row, number| row.rule(number, profile), MISSING))
+    compile_decisions(&decisions(profile), WITHOUT_ROW)
 }
 
-/// What a profile refuses beyond another whose filter is installed already and stays on: of several filters the
-/// kernel takes the strictest answer. Much shorter, and installed before every command.
+/// What a profile refuses beyond another whose filter is installed already and stays on, and `denied` on top of it. Much
+/// shorter, and installed before every command.
 #[must_use]
-pub fn compile_beyond(profile: Profile, installed: Profile) -> Vec<sock_filter> {
-    let beyond = |row: &Row, number| {
-        let (wanted, there) = (row.rule(number, profile), row.rule(number, installed));
-        if wanted == there { ALLOWED } else { wanted }
-    };
-    program(&stretches(beyond, ALLOWED))
+pub fn compile_beyond(profile: Profile, installed: Profile, denied: &[u32]) -> Vec<sock_filter> {
+    let mut wanted = decisions(profile);
+    deny(&mut wanted, denied);
+    compile_decisions(&beyond(&wanted, installed), Verdict::Allow)
 }
 
-fn program(stretches: &[Stretch]) -> Vec<sock_filter> {
+/// The filter of these decisions, which are in the order of their numbers and one for each; `without` is the answer for
+/// all others.
+#[must_use]
+pub fn compile_decisions(decisions: &[Decision], without: Verdict) -> Vec<sock_filter> {
     let mut program = vec![
         load(OFFSET_ARCH),
         jump(BPF_JEQ, AUDIT_ARCH_X86_64, 1, 0),
         statement(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         load(OFFSET_NUMBER),
     ];
-    program.extend(tree(stretches));
+    program.extend(tree(&stretches(decisions, without)));
     program
 }
 
-/// The rules of all numbers in order, neighbours of one verdict joined; the end of the numbers is x32's, which
-/// has no rows.
-fn stretches(rule_of: impl Fn(&Row, i64) -> Rule, without_row: Rule) -> Vec<Stretch> {
-    let mut rules: Vec<(u32, Rule)> = Vec::new();
-    for row in ROWS {
-        for number in row.numbers {
-            rules.push((
-                u32::try_from(*number).expect("numbers are small and positive"),
-                rule_of(row, *number),
-            ));
-        }
-    }
-    rules.sort_by_key(|(number, _)| *number);
-    let mut out = vec![Stretch { from: 0, rule: without_row }];
-    let mut push = |from: u32, rule: Rule| match out.last_mut() {
-        Some(last) if last.from == from => last.rule = rule,
-        Some(last) if last.rule == rule && matches!(rule, Rule::Always(_)) => {}
-        _ => out.push(Stretch { from, rule }),
-    };
-    for (at, (number, rule)) in rules.iter().enumerate() {
-        push(*number, *rule);
-        let next = rules.get(at + 1).map_or(X32_BIT, |(next, _)| *next);
+/// All numbers in order, neighbours of one verdict joined; the end of the numbers is x32's, which has no rows.
+fn stretches(decisions: &[Decision], without: Verdict) -> Vec<Stretch<'_>> {
+    let gap = |from| Stretch { from, cases: &[], otherwise: without };
+    let mut out = vec![gap(0)];
+    for (at, decision) in decisions.iter().enumerate() {
+        let Decision { number, cases, otherwise } = decision;
+        push(&mut out, Stretch { from: *number, cases, otherwise: *otherwise });
+        let next = decisions.get(at + 1).map_or(X32_BIT, |next| next.number);
         if next > number + 1 {
-            push(number + 1, without_row);
+            push(&mut out, gap(number + 1));
         }
     }
     out
 }
 
+fn push<'a>(stretches: &mut Vec<Stretch<'a>>, next: Stretch<'a>) {
+    match stretches.last_mut() {
+        Some(last) if last.from == next.from => *last = next,
+        Some(last) if last.cases.is_empty() && next.cases.is_empty() && last.otherwise == next.otherwise => {}
+        _ => stretches.push(next),
+    }
+}
+
 /// Code that decides among these stretches; the accumulator holds the number.
-fn tree(stretches: &[Stretch]) -> Vec<sock_filter> {
+fn tree(stretches: &[Stretch<'_>]) -> Vec<sock_filter> {
     let [one] = stretches else {
         let (low, high) = stretches.split_at(stretches.len() / 2);
         let (low_code, high_code) = (tree(low), tree(high));
@@ -95,7 +89,7 @@ fn tree(stretches: &[Stretch]) -> Vec<sock_filter> {
         code.extend(high_code);
         return code;
     };
-    leaf(one.rule)
+    leaf(one)
 }
 
 /// Jumps over `skip` instructions when the accumulator is at least `bound`. Conditional jumps reach 255 far.
@@ -107,18 +101,13 @@ fn branch(bound: u32, skip: usize) -> Vec<sock_filter> {
     vec![jump(BPF_JGE, bound, 0, 1), statement(BPF_JMP | BPF_JA, far)]
 }
 
-fn leaf(rule: Rule) -> Vec<sock_filter> {
-    match rule {
-        Rule::Always(verdict) => vec![answer(verdict)],
-        Rule::ByArguments(cases, otherwise) => {
-            let mut code = Vec::new();
-            for (tests, verdict) in cases {
-                code.extend(case(tests, *verdict));
-            }
-            code.push(answer(otherwise));
-            code
-        }
+fn leaf(stretch: &Stretch<'_>) -> Vec<sock_filter> {
+    let mut code = Vec::new();
+    for (tests, verdict) in stretch.cases {
+        code.extend(case(tests, *verdict));
     }
+    code.push(answer(stretch.otherwise));
+    code
 }
 
 /// Answers when all tests hold, else falls through to what follows.

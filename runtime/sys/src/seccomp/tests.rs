@@ -1,7 +1,7 @@
 //! The compiled filters against the table, by an interpreter of classic BPF.
 
 use super::interpret::{expected, interpret};
-use super::{Profile, ROWS, Row, Rule, STAGES, Stages, Verdict, compile, compile_beyond};
+use super::{Profile, ROWS, Row, Rule, STAGES, Stages, Verdict, compile, compile_beyond, name_of, number_of};
 use nix::errno::Errno;
 use proptest::prelude::*;
 use std::fmt::Write;
@@ -157,11 +157,38 @@ fn who_unpacks_gets_no_process_no_code_and_no_socket() {
     assert_eq!(decide(libc::SYS_mprotect, [0, 4096, 5, 0, 0, 0]), refused);
 }
 
+#[test]
+fn every_row_has_names_and_a_name_leads_back() {
+    for number in ROWS.iter().flat_map(|row| row.numbers) {
+        let number = u32::try_from(*number).unwrap();
+        let name = name_of(number).unwrap_or_else(|| panic!("{number} has no name"));
+        assert_eq!(number_of(name), Some(number), "{name}");
+    }
+    assert_eq!((number_of("no_such_call"), number_of("uretprobe")), (None, None));
+}
+
+#[test]
+fn what_is_denied_is_refused_whatever_its_arguments_and_nothing_else_changes() {
+    let denied = [libc::SYS_socket, libc::SYS_mkdir, libc::SYS_ptrace, libc::SYS_clone3, libc::SYS_sync]
+        .map(|number| u32::try_from(number).unwrap());
+    let plain = compile_beyond(Profile::Command, Profile::Agent, &[]);
+    let stricter = compile_beyond(Profile::Command, Profile::Agent, &denied);
+    let eperm = expected(Profile::Command, 101, [0; 6]);
+    for number in 0..600 {
+        for arguments in [[0; 6], [1; 6], [2, 1, 0, 0, 0, 0]] {
+            let [before, after] =
+                [&plain, &stricter].map(|program| interpret(program, X86_64, number, arguments));
+            let is_new = denied[..2].contains(&number) || number == denied[4];
+            assert_eq!(after, if is_new { eperm } else { before }, "{number} {arguments:?}");
+        }
+    }
+}
+
 proptest! {
     /// The kernel takes the strictest of all filters; an error of the later one wins over an error of the earlier.
     #[test]
     fn the_agents_filter_and_what_goes_beyond_it_are_the_commands(number: u32, small in 0u32..600, arguments: [u64; 6]) {
-        let (below, above) = (compile(Profile::Agent), compile_beyond(Profile::Command, Profile::Agent));
+        let (below, above) = (compile(Profile::Agent), compile_beyond(Profile::Command, Profile::Agent, &[]));
         for number in [number, small] {
             let answers = [&above, &below].map(|program| interpret(program, X86_64, number, arguments));
             let refusal = answers.into_iter().find(|answer| *answer != libc::SECCOMP_RET_ALLOW);
