@@ -80,6 +80,10 @@ impl Error {
             Error::NoIds => return RefusalKind::NoRoom(Scarce::Ids),
             Error::System { source, .. } => source.errno,
             Error::Step { errno, .. } => *errno,
+            Error::Root(error) => match errno_of(error.as_ref()) {
+                Some(errno) => errno,
+                None => return RefusalKind::Failed,
+            },
             _ => return RefusalKind::Failed,
         };
         match errno {
@@ -90,6 +94,12 @@ impl Error {
             _ => RefusalKind::Failed,
         }
     }
+}
+
+/// The system's reason below an error of somebody else's type.
+fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<nix::errno::Errno> {
+    let found = error.downcast_ref::<bulkhead_sys::Error>().map(|error| error.errno);
+    found.or_else(|| errno_of(error.source()?))
 }
 
 /// Adds what was being done to a failed call.
@@ -113,4 +123,25 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bulkhead_sys::error::Context;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("make a disk")]
+    struct Outer(#[source] bulkhead_sys::Error);
+
+    #[test]
+    fn a_full_disk_is_want_of_room_whoever_found_it() {
+        let refused = |errno: nix::errno::Errno| {
+            let inner = Err::<(), _>(errno).during("ioctl", String::new).unwrap_err();
+            Error::Root(Box::new(Outer(inner))).kind()
+        };
+        assert_eq!(refused(nix::errno::Errno::ENOSPC), RefusalKind::NoRoom(Scarce::Disk));
+        assert_eq!(refused(nix::errno::Errno::EIO), RefusalKind::Failed);
+        assert_eq!(Error::Root("text".into()).kind(), RefusalKind::Failed);
+    }
 }

@@ -23,7 +23,7 @@ pub(super) const STEP: u64 = 4 << 30;
 /// With less than this left in the volume more is taken: what tenants can write to memory between two looks.
 const AHEAD: u64 = 2 << 30;
 /// With less than this left an operator has to look.
-const LITTLE: u64 = 1 << 30;
+const LITTLE: u64 = 256 << 20;
 /// A smaller step is not worth a commit of the file system.
 const LEAST_STEP: u64 = 256 << 20;
 /// What a file system may hide of its device at the end.
@@ -97,18 +97,15 @@ impl Room {
         Ok(Growth::Grown(length))
     }
 
-    /// Bytes that data may still take: what statfs(2) calls free also is what waits to be written, for as long as half
-    /// a minute.
+    /// Bytes that the file system has given neither to data nor to metadata: a tenant's data must not leave those of
+    /// others without the other. What is booked counts at once; statfs(2) calls it free until it is written, for as
+    /// long as half a minute.
     fn left(&self, total: u64) -> Result<u64> {
         let mut given = 0;
         for kind in ["data", "metadata", "system"] {
             given += self.number(kind, "disk_total")?;
         }
-        let mut used = 0;
-        for what in ["bytes_used", "bytes_pinned", "bytes_reserved", "bytes_may_use", "bytes_readonly"] {
-            used += self.number("data", what)?;
-        }
-        Ok(total.saturating_sub(given) + self.number("data", "total_bytes")?.saturating_sub(used))
+        Ok(total.saturating_sub(given))
     }
 
     fn number(&self, kind: &str, what: &str) -> Result<u64> {

@@ -89,7 +89,8 @@ pub fn follow_size(device: &Path) -> Result<()> {
     let label = || device.display().to_string();
     let opened =
         nix::fcntl::open(device, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).during("open", label)?;
-    // SAFETY: LOOP_SET_CAPACITY takes no argument; the descriptor is owned by this function and so open.
+    // SAFETY: LOOP_SET_CAPACITY takes no argument and touches no memory of ours; the descriptor is owned by this function
+    // and so open.
     Errno::result(unsafe { libc::ioctl(opened.as_raw_fd(), SET_CAPACITY) })
         .map(drop)
         .during("ioctl", || format!("LOOP_SET_CAPACITY {}", device.display()))
