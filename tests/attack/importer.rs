@@ -159,6 +159,7 @@ fn an_import_has_a_group_with_limits_which_goes_with_it() {
     };
     assert_eq!(read(&["memory.max", "memory.limit_in_bytes"]), (512 << 20).to_string());
     assert_eq!(read(&["pids.max"]), "16");
+    assert_eq!(stage.file("oom_score_adj").trim(), "500");
     for group in groups.iter().filter(|group| Path::new(group).join("cgroup.procs").exists()) {
         let text = fs::read_to_string(Path::new(group).join("cgroup.procs")).unwrap_or_default();
         // The importer and its stage, in every hierarchy.

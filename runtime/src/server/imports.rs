@@ -14,7 +14,7 @@ use bulkhead_protocol::image::{EXIT_NO_ROOM, IMPORT_TIME, ImportImage};
 use bulkhead_protocol::runtime::{RefusalKind, Reply, Scarce};
 use bulkhead_sys::call::exec::Strings;
 use bulkhead_sys::error::Context;
-use bulkhead_sys::op::Op;
+use bulkhead_sys::op::{Missing, Op};
 use bulkhead_sys::pidfd::{self, Exit};
 use bulkhead_sys::spawn;
 use nix::fcntl::OFlag;
@@ -32,6 +32,8 @@ const MAX_IMPORTS: usize = 2;
 /// and page cache, which the kernel takes back; the importer, a stage, and two threads for as long as one gives way to
 /// the next.
 const BOUNDS: Bounds = Bounds { memory_bytes: 512 << 20, tasks: 16 };
+/// What unpacks goes before the server does when the host has no memory left; a service manager may have set ours low.
+const OOM_SCORE: &[u8] = b"500";
 /// How often a group whose processes are dying is looked at.
 const SETTLE: Duration = Duration::from_millis(10);
 /// How long a stop waits for the last of them.
@@ -123,6 +125,11 @@ impl Imports {
         let tasks = group.task_files()?;
         let mut ops: Vec<_> = tasks.iter().map(|file| Op::Write(file.as_fd(), b"0")).collect();
         ops.extend([
+            Op::WriteFile {
+                path: c"/proc/self/oom_score_adj".to_owned(),
+                bytes: OOM_SCORE.to_vec(),
+                missing: Missing::Fails,
+            },
             Op::Place(order.source.as_fd(), 0),
             Op::Place(order.progress.as_fd(), 1),
             Op::CloseOnExecFrom(3),

@@ -36,9 +36,14 @@ impl Possessed {
         }
     }
 
+    /// What `/proc` says of it.
+    pub(super) fn file(&self, name: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{name}", self.pid)).expect("it lives")
+    }
+
     /// A line of its status.
     pub(super) fn status(&self, name: &str) -> String {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it lives");
+        let text = self.file("status");
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name}")).trim().to_owned()
     }
