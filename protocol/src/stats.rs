@@ -54,7 +54,7 @@ pub struct Pids {
 /// Bytes of the disk, with metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
-    /// As of the last commit of the volume, 30 s ago at most.
+    /// What was written in the last minute may be missing: it is counted when the volume commits it.
     pub used: Option<u64>,
     /// Ceiling.
     pub limit: Option<u64>,

@@ -161,7 +161,8 @@ impl Disks {
         btrfs::limit_of_subvolume(self.directory.as_fd(), number).doing("read the limit of a disk")
     }
 
-    /// Bytes that a disk uses, with its metadata, as of the last commit of the volume (30 s at most).
+    /// Bytes that a disk uses, with its metadata, as of the last commit of the volume: what was written in the last minute
+    /// may be missing.
     ///
     /// # Errors
     /// As openat(2) and ioctl(2).

@@ -58,7 +58,7 @@ pub(crate) struct Pids {
     limit: Option<u64>,
 }
 
-/// The disk with its metadata; what was written in the last 30 s may be missing.
+/// The disk with its metadata; what was written in the last minute may be missing.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = StatsDisk)]

@@ -182,7 +182,7 @@ pub fn limit_of_subvolume(root: BorrowedFd<'_>, number: u64) -> Result<Option<u6
     Ok(words.filter(|[flags, _]| flags & LIMIT_REFERENCED != 0).map(|[_, bytes]| bytes))
 }
 
-/// Bytes that a subvolume uses, as of the last commit of the file system, which makes one each 30 s at least.
+/// Bytes that a subvolume uses, as of the last commit of the file system; what is still only in memory is not part of it.
 ///
 /// # Errors
 /// As ioctl(2): `ENOENT` while quotas are off.
