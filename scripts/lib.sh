@@ -28,6 +28,17 @@ need_package() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+# needs_venv VENV MODULE PACKAGE: a virtual environment below target/ with one package of the Python index.
+needs_venv() {
+  local venv=target/$1
+  "$venv/bin/python" -c "import $2" 2>/dev/null && return
+  need_command python3 python3 python3-venv
+  python3 -c 'import ensurepip' 2>/dev/null || need_package python3-venv
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet "$3"
+}
+
 # A cargo that is new enough, on the PATH or where rustup puts it.
 need_rust() {
   local found

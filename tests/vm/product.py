@@ -67,6 +67,11 @@ def words(pid):
         return []
 
 
+def begun(pid):
+    """When a process began, in clock ticks since the boot: with its pid it is known for certain."""
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
 class Server:
     """One instance, started plainly or as a systemd unit, always with the same directories."""
 

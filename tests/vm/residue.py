@@ -2,10 +2,12 @@
 import contextlib
 import os
 import pathlib
+import subprocess
 
 # First id of the host-wide ranges that sandboxes run with.
 FIRST_ID = 1879048192
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
+CLAIMS = pathlib.Path("/run/bulkhead-ids")
 
 
 def processes():
@@ -20,7 +22,7 @@ def processes():
     return sorted(found)
 
 
-def cgroups(part="bulkhead-"):
+def cgroups(part="bulkhead"):
     """Control groups at or below a directory whose name holds `part`."""
     return sorted(top for top, _, _ in os.walk(CGROUPS) if part in top)
 
@@ -50,6 +52,30 @@ def loops():
     return {str(path.parent.parent) for path in pathlib.Path("/sys/block").glob("loop*/loop/backing_file")}
 
 
+def claims():
+    """Ranges of ids that somebody claimed."""
+    return {path.name for path in CLAIMS.glob("[0-9]*")} if CLAIMS.is_dir() else set()
+
+
+def units():
+    """Units of ours that systemd knows, whether their files exist or they ran once, with their states."""
+    found = set()
+    for what in ("list-unit-files", "list-units"):
+        command = ["systemctl", what, "--no-legend", "--plain", "--all", "bulkhead*"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        found |= {" ".join(line.split()[:4]) for line in lines}
+    return found
+
+
+def files():
+    """Files that are named after us, wherever a package or a service puts some."""
+    command = ["find", "/etc", "/usr", "/var", "/run", "/tmp", "-name", "*bulkhead*"]
+    # What is taken away meanwhile is complained about, and no matter.
+    found = set(subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines())
+    # The place of claims is the host's, for all instances.
+    return found - {str(CLAIMS)}
+
+
 def directories(state):
     """Disks of single sandboxes, and what is in the trash."""
     try:
@@ -68,6 +94,9 @@ def census(state):
         "network namespaces": network_namespaces(),
         "loop devices": loops(),
         "directories": directories(state),
+        "claims": claims(),
+        "units": units(),
+        "files": files(),
     }
 
 

@@ -11,19 +11,25 @@ import time
 import traceback
 
 import attacks
+import faults
 import package
 import product
 import residue
+import slices
+import upgrade
+import vsock
 
 SMALL = {"memoryMiB": 64, "pids": 32, "cpus": 0.5}
 MIB = 1 << 20
 # Tasks of the agent and the inner init, which the sandbox's own limit carries on top of the tenant's.
 AGENT_PIDS = 32
 # Seconds; the script outside ends the VM somewhat later.
-BUDGET = 250
+BUDGET = 540
 
 
-class Suite(attacks.Attacks, package.Package):
+class Suite(
+    attacks.Attacks, package.Package, slices.Slices, upgrade.Upgrade, faults.Faults, vsock.Vsock,
+):
     """What the cases share, and the cases in the order in which they run."""
 
     def __init__(self):
@@ -151,17 +157,6 @@ class Suite(attacks.Attacks, package.Package):
         assert self.client.works(self.main)
         assert "frozen 0\n" in (group / "cgroup.events").read_text()
 
-    def clock_steps(self):
-        """C10 a step of the wall clock by a day ends nobody before its time"""
-        brief = self.client.create(name="brief", ttlSeconds=600)
-        offset = time.time() - time.monotonic()
-        for step in (86400, -86400, 0):
-            time.clock_settime(time.CLOCK_REALTIME, time.monotonic() + offset + step)
-            # The server looks once a second.
-            time.sleep(2.5)
-            assert self.client.status(brief) == "running" and self.client.works(self.main)
-        self.client.delete(brief)
-
     def gateway_killed(self):
         """after kill -9 of the gateway the sandboxes answer again"""
         self.server.kill_half("gateway")
@@ -224,9 +219,9 @@ class Suite(attacks.Attacks, package.Package):
         return [
             self.unified_hierarchy, self.serve_starts, self.create, self.run, self.kill_receipt,
             self.limits_in_force, self.isolation, self.memory, self.pids, self.cpu, self.neighbour,
-            self.sleeps_and_wakes, self.freezes_and_thaws, self.clock_steps, *self.attacks(),
+            self.sleeps_and_wakes, self.freezes_and_thaws, *self.attacks(),
             self.gateway_killed, self.runtime_killed, self.serve_restarted, self.serve_killed, self.unit_restarted, self.delete,
-            self.purge, *self.package_cases(),
+            self.purge, self.agent_over_vsock, *self.package_cases(),
         ]
 
 
@@ -236,11 +231,12 @@ def statistics(group):
 
 
 def log_tail():
-    """The last lines of the server's log, as TAP comments."""
+    """The last lines of the server's log, plain and of the units, as TAP comments."""
     try:
         lines = pathlib.Path(product.LOG).read_text(errors="replace").splitlines()[-25:]
-    except OSError as error:
-        lines = [str(error)]
+    except OSError:
+        lines = []
+    lines += package.said().splitlines()
     return ["# the server's log:", *(f"#   {line}" for line in lines)]
 
 
@@ -261,7 +257,7 @@ def main():
             case()
         except Exception:  # a case may fail in any way; the others still run
             failed += 1
-            notes = [f"# {line}" for line in traceback.format_exc(limit=-3).splitlines()]
+            notes = [f"# {line}" for line in traceback.format_exc(limit=-6).splitlines()]
             notes = notes[-1:] if stop else notes
             notes += log_tail() if failed == 1 else []
             if case in foundations:
