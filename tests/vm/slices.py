@@ -45,6 +45,7 @@ class Slices:
         set_property("MemoryMax=infinity", "TasksMax=infinity", "CPUQuota=")
         assert (SLICE / "memory.max").read_text() == "max\n"
         assert (SLICE / "cpu.max").read_text().startswith("max "), (SLICE / "cpu.max").read_text()
+        product.systemctl("revert", "bulkhead.slice")
         shown = package.shown("systemd-cgtop", "-b", "-n", "1", "--depth=3")
         assert re.search(r"^/?bulkhead\.slice ", shown, re.MULTILINE), shown
 
