@@ -56,6 +56,8 @@ fn the_built_image_code_runs_the_code_of_the_sdk() {
     let made = sandbox.exec("python3 -m venv --without-pip /tmp/v && /tmp/v/bin/python -c 'print(6*7)'");
     assert_eq!(made.ok().stdout, "42\n");
     assert!(sandbox.exec("cat /etc/debian_version").stdout.starts_with("12."), "the suite is pinned");
+    let report = server.client().get(&sandbox.path("/isolation")).data();
+    assert_eq!(report["holds"], true, "{report}");
     drop(sandbox);
 
     server.stop();
