@@ -1,5 +1,6 @@
 //! What was said with agents of earlier versions, recorded: it is understood today, and said today in the same words. A
 //! recording is never changed; a new version adds a file, and one that is no longer spoken is deleted.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests: a panic is their report")]
 
 use bulkhead_protocol::agent::{
     AGENT_PROTOCOL, Ended, ExecutionSpec, Executions, Gap, Hello, HelloReply, InputTaken, Killed, Name,
