@@ -1,5 +1,5 @@
 //! The file system that all disks of an instance lie in: one file with btrfs, mounted once, which grows as it fills
-//! ([`room`]).
+//! (`room.rs`).
 //!
 //! A disk needs a limit that the kernel enforces, whatever the state directory lies on. Subvolumes of btrfs have
 //! one, cost 0.2 ms to make and nothing to delete. The mount stands in the host's mount namespace, so that a runtime

@@ -42,7 +42,7 @@ pub enum Side {
 pub enum Files {
     /// A copy, which costs time for each descriptor, now and when it is closed.
     Copied,
-    /// The table itself, until the child calls [`own_descriptors_below`], executes a program or ends.
+    /// The table itself, until the child takes one of its own, executes a program or ends.
     Shared,
 }
 
