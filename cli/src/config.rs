@@ -155,7 +155,7 @@ pub(crate) struct Flags {
     pub(crate) quota_image_mib: Option<u64>,
     /// Settings of images, which stand in the file alone.
     #[arg(skip)]
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) images: BTreeMap<String, ImageSettings>,
     /// Pid of the supervisor: the half ends when that is gone.
     #[arg(long, hide = true)]
