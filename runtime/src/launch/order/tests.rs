@@ -172,7 +172,10 @@ fn what_a_spec_says_is_what_is_done() {
             "bind over proc/kcore",
             linux(|linux| linux.masked_paths_mut().as_mut().unwrap().push("/proc/kcore".into())),
         ),
-        ("bind over proc/irq", linux(|linux| linux.masked_paths_mut().as_mut().unwrap().push("/proc/irq".into()))),
+        (
+            "bind over proc/irq",
+            linux(|linux| linux.masked_paths_mut().as_mut().unwrap().push("/proc/irq".into())),
+        ),
         (
             "make read-only proc/bus",
             linux(|linux| {
