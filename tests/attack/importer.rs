@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Files of the image: enough for a stage to be met while it works.
-const FILES: u32 = 3000;
+const FILES: u32 = 6000;
 
 fn header(size: usize) -> tar::Header {
     let mut header = tar::Header::new_gnu();
@@ -39,9 +39,9 @@ fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     archive.into_inner().expect("an archive")
 }
 
-/// What `docker save` would write of an image of one layer.
-fn image() -> Vec<u8> {
-    let files: Vec<_> = (0..FILES).map(|number| (format!("d/{number}"), vec![7; 2000])).collect();
+/// What `docker save` would write of an image of one layer, another one for each byte.
+fn image(content: u8) -> Vec<u8> {
+    let files: Vec<_> = (0..FILES).map(|number| (format!("d/{number}"), vec![content; 2000])).collect();
     let layer = archive(&files);
     let diff_id: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
     let config = json!({
@@ -56,10 +56,10 @@ fn image() -> Vec<u8> {
     ])
 }
 
-/// An import that goes on.
-fn begin(server: &Server) -> RuntimeLink {
+/// An import that goes on. One of a layer that the store has would be over before anybody saw it.
+fn begin(server: &Server, content: u8) -> RuntimeLink {
     let mut source = tempfile::NamedTempFile::new().expect("a file");
-    std::io::Write::write_all(&mut source, &image()).expect("an archive");
+    std::io::Write::write_all(&mut source, &image(content)).expect("an archive");
     let progress = tempfile::tempfile().expect("a file");
     let order = ImportImage {
         org: None,
@@ -108,7 +108,7 @@ const CALLS: [(&str, c::c_long, [u64; 6]); 9] = [
 #[test]
 fn a_stage_that_was_taken_over_has_no_call_to_go_on_with() {
     let server = Server::start();
-    let mut link = begin(&server);
+    let mut link = begin(&server, 1);
     let mut stage = Possessed::take(&unpacking(&server));
     assert_eq!(stage.status("Seccomp:"), "2");
     assert_eq!(
@@ -129,7 +129,7 @@ fn a_stage_that_was_taken_over_has_no_call_to_go_on_with() {
 #[test]
 fn a_stage_that_was_taken_over_leaves_no_process() {
     let server = Server::weakened(&[Switch::ImporterFilter]);
-    let mut link = begin(&server);
+    let mut link = begin(&server, 2);
     let found = unpacking(&server);
     let mut stage = Possessed::take(&found);
     assert_eq!(stage.status("Seccomp:"), "0");
@@ -149,7 +149,7 @@ fn a_stage_that_was_taken_over_leaves_no_process() {
 #[test]
 fn an_import_has_a_group_with_limits_which_goes_with_it() {
     let mut server = Server::start();
-    let mut link = begin(&server);
+    let mut link = begin(&server, 3);
     let mut stage = Possessed::take(&unpacking(&server));
     let groups = import_groups(&server);
     let read = |names: &[&str]| {
@@ -172,14 +172,14 @@ fn an_import_has_a_group_with_limits_which_goes_with_it() {
     let Some(Reply::Imported(_)) = link.answer() else { panic!("no image") };
     assert_eq!(import_groups(&server), Vec::<String>::new());
     // And with a runtime that is killed, or that ends.
-    drop(begin(&server));
+    drop(begin(&server, 4));
     drop(unpacking(&server));
     server.kill_half("runtime");
     eventually("the group of an import is gone", || match import_groups(&server).as_slice() {
         [] => Ok(()),
         left => Err(format!("{left:?}")),
     });
-    drop(begin(&server));
+    drop(begin(&server, 5));
     drop(unpacking(&server));
     server.stop();
     assert_eq!(import_groups(&server), Vec::<String>::new());
