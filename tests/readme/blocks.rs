@@ -7,6 +7,8 @@ pub(crate) enum Kind {
     Shell,
     /// Commands behind a prompt, each with its output.
     Console,
+    /// A part of a configuration, as the one command.
+    Configuration,
 }
 
 /// One block.
@@ -35,6 +37,7 @@ pub(crate) fn of(page: &str) -> Vec<Block> {
         let kind = match language {
             "sh" => Kind::Shell,
             "console" => Kind::Console,
+            "toml" => Kind::Configuration,
             other => panic!("a block in {other:?} is tried by nobody"),
         };
         let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
@@ -44,11 +47,14 @@ pub(crate) fn of(page: &str) -> Vec<Block> {
 }
 
 fn steps(kind: Kind, lines: &[&str]) -> Vec<Step> {
+    if kind == Kind::Configuration {
+        return vec![Step { command: lines.join("\n"), output: String::new() }];
+    }
     let mut steps: Vec<Step> = Vec::new();
     for line in lines {
         let open = steps.last().is_some_and(|step| is_open(&step.command));
         let command = match kind {
-            Kind::Shell => Some(*line),
+            Kind::Shell | Kind::Configuration => Some(*line),
             Kind::Console => line.strip_prefix("# ").or_else(|| line.strip_prefix("$ ")),
         };
         match (steps.last_mut(), command) {

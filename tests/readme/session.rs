@@ -77,6 +77,14 @@ impl Session {
         }
     }
 
+    /// A configuration of the page, which must be one without a mistake.
+    pub(crate) fn configure(&mut self, text: &str) {
+        let text = text.replace('\'', "'\\''");
+        self.run(&format!(
+            "printf '%s\\n' '{text}' >bulkhead.toml && bulkhead config check --config \"$PWD/bulkhead.toml\""
+        ));
+    }
+
     /// What the page shows, as it should be here.
     pub(crate) fn expect(&self, shown: &str) -> Expected {
         Expected::of(&self.translate(shown))

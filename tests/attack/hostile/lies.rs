@@ -172,7 +172,7 @@ fn m13_an_agent_of_another_protocol_is_refused() {
     let made = server.client().post("/sandboxes", &body).expect(201);
     assert!(!made.text().contains("capabilities"), "{}", made.text());
     let id = made.data()["id"].as_str().expect("an id").to_owned();
-    server.client().delete(&format!("/sandboxes/{id}")).expect(200);
+    let _deleted = server.client().delete(&format!("/sandboxes/{id}")).expect(200);
     eventually("nothing of them is left", || {
         let now = server.instance().sandboxes().len();
         if now <= before { Ok(()) } else { Err(format!("{now}, {before} before")) }
