@@ -194,9 +194,7 @@ impl Rooted {
         let dev = launcher.dev.copy()?;
         let mut handles = handles(&root, &view, dev.as_fd(), shown.as_fd());
         handles.extend(of_host.iter().map(|(source, mount)| (source.clone(), mount.as_fd())));
-        let (wait, go) =
-            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during("pipe2", String::new).doing("clone")?;
-        let (wait, go) = (high(&wait)?, high(&go)?);
+        let (wait, go) = high_pipe()?;
         let inputs = order::Inputs {
             spec,
             agent: launcher.agent.as_fd(),
@@ -248,6 +246,15 @@ fn handles<'a>(
         all.insert(mounts::name_of(part), part.mount.as_fd());
     }
     all
+}
+
+/// A pipe at numbers that laying out the child's does not overwrite. Each end exists once: a second writing end, which the
+/// child would not close, would keep it waiting for a parent that is gone.
+fn high_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let ends = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during("pipe2", String::new);
+    let (reader, writer) = ends.doing("clone")?;
+    let high = |end| fd::high(&end).doing("move a descriptor out of the way");
+    Ok((high(reader)?, high(writer)?))
 }
 
 impl Cloned {
