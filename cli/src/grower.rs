@@ -34,7 +34,9 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<()> {
     let room = Room::of(&order.state_dir, &order.disks)?;
     // Each thing is said when it changes, not at each look.
     let mut last = Ok(Growth::Enough);
-    loop {
+    // Looked at again each time: a runtime that is killed while it has the id of a sandbox may not signal a process of
+    // root's, so its death alone does not end this one.
+    while nix::unistd::getppid().as_raw() == order.parent {
         let now = room.grow().map_err(|error| format!("{:#}", anyhow::Error::new(error)));
         match &now {
             Ok(Growth::Grown(bytes)) => tracing::debug!("the volume of disks has {} MiB now", bytes >> 20),
@@ -48,4 +50,5 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<()> {
         last = now;
         std::thread::sleep(rest);
     }
+    Ok(())
 }
