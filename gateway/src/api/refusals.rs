@@ -1,5 +1,5 @@
 //! Which refusals a route may answer, by what may refuse, and what each status means. A route names the groups
-//! that stand in its way; the statuses are written once.
+//! that stand in its way; the statuses are written once. Every route may answer what is said of a head too long.
 
 use hyper::StatusCode;
 use std::collections::BTreeMap;
@@ -17,12 +17,22 @@ const TABLE: &[(StatusCode, &str, &str)] = &[
     (StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "The body did not come in time."),
     (StatusCode::CONFLICT, "Conflict", "The object is not in a state for this."),
     (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The body is too long."),
+    (
+        StatusCode::URI_TOO_LONG,
+        "UriTooLong",
+        "The path and its query are too long. Said before a route is known: without a body.",
+    ),
     (StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", "This route speaks WebSocket, version 13."),
     (StatusCode::RANGE_NOT_SATISFIABLE, "RangeNotSatisfiable", "The file has no such range."),
     (
         StatusCode::TOO_MANY_REQUESTS,
         "TooManyRequests",
         "A quota of the organisation, or a limit of the sandbox, is reached.",
+    ),
+    (
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "RequestHeaderFieldsTooLarge",
+        "The request line and the headers are too long together. Said before a route is known: without a body.",
     ),
     (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "The server failed; its log has the cause."),
     (StatusCode::BAD_GATEWAY, "BadGateway", "The sandbox's agent failed."),
@@ -35,18 +45,24 @@ const TABLE: &[(StatusCode, &str, &str)] = &[
     (StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", "The sandbox or the runtime did not answer in time."),
 ];
 
+/// What the HTTP library says by itself of a head that it does not read to its end.
+const UNREAD: [StatusCode; 2] = [StatusCode::URI_TOO_LONG, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE];
+
 /// Adds what [`references`] refer to.
 pub(super) fn define(components: &mut Components) {
     components.schemas.insert(Refusal::name().into_owned(), Refusal::schema());
-    for (_, name, meaning) in TABLE {
-        let content = Content::new(Some(Ref::from_schema_name(Refusal::name())));
-        let response = ResponseBuilder::new().description(*meaning).content("application/json", content);
+    for (status, name, meaning) in TABLE {
+        let mut response = ResponseBuilder::new().description(*meaning);
+        if !UNREAD.contains(status) {
+            let content = Content::new(Some(Ref::from_schema_name(Refusal::name())));
+            response = response.content("application/json", content);
+        }
         components.responses.insert((*name).to_owned(), response.build().into());
     }
 }
 
 fn references(statuses: &[StatusCode]) -> BTreeMap<String, RefOr<Response>> {
-    let rows = TABLE.iter().filter(|(status, ..)| statuses.contains(status));
+    let rows = TABLE.iter().filter(|(status, ..)| statuses.contains(status) || UNREAD.contains(status));
     rows.map(|(status, name, _)| (status.as_str().to_owned(), Ref::from_response_name(*name).into()))
         .collect()
 }
