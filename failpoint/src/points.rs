@@ -33,6 +33,8 @@ points! {
         LaunchGroups,
         /// The disk and the root exist.
         LaunchRoot,
+        /// The runtime has the id of the sandbox, and may not signal its own helpers.
+        LaunchAway,
         /// The first process exists and waits.
         LaunchCloned,
         /// Its id maps stand and it goes on.

@@ -10,6 +10,7 @@ mod order;
 use crate::cgroup::{Group, Groups};
 use crate::dev;
 use crate::error::{Doing, Error, Result};
+use crate::failpoint::failpoint;
 use crate::identity::Home;
 use crate::ids::AGENT_ID;
 use crate::masks::Masks;
@@ -214,7 +215,10 @@ impl Rooted {
         #[cfg(feature = "weaken")]
         let namespaces = crate::weaken::namespaces(namespaces);
         let unified = group.unified.as_fd();
-        let clone = || spawn_apart(&ops, namespaces, Some(unified)).doing("clone");
+        let clone = || {
+            failpoint!(LaunchAway);
+            spawn_apart(&ops, namespaces, Some(unified)).doing("clone")
+        };
         let child = launcher.home.away(range.base, networks, clone)?;
         drop(ops);
         Ok(Cloned { in_cgroup, range, child, go, steps })

@@ -26,6 +26,7 @@ fn operations(point: Runtime) -> &'static [Operation] {
         | Runtime::LaunchSocket
         | Runtime::LaunchGroups
         | Runtime::LaunchRoot
+        | Runtime::LaunchAway
         | Runtime::LaunchCloned
         | Runtime::LaunchMapped
         | Runtime::LaunchExecuted

@@ -49,6 +49,7 @@ impl Instance {
     pub fn everything(&self) -> BTreeSet<String> {
         let mut lines = self.sandboxes();
         lines.extend(self.groups(&|path| path.contains(&self.name)));
+        lines.extend(self.helpers());
         lines.extend(self.mounts());
         lines.extend(self.loops());
         lines.extend(self.claims());
@@ -75,6 +76,16 @@ impl Instance {
             lines.extend(process.namespace("net").map(|net| format!("namespace {net}")));
         }
         lines
+    }
+
+    /// Processes of the host's that were started for a directory of this server, and outlived whom they worked for.
+    fn helpers(&self) -> Vec<String> {
+        let of_this = |process: &Process| {
+            let words = process.command.split(' ').map(Path::new);
+            words.into_iter().any(|word| word.starts_with(&self.state) || word.starts_with(&self.run))
+        };
+        let found = processes().into_iter().filter(of_this);
+        found.map(|p| format!("process {}, child of {}: {}", p.pid, p.parent, p.command)).collect()
     }
 
     /// Mounts that name a directory of this server, in any mount namespace of the host.
