@@ -24,18 +24,24 @@ pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
 }
 
-/// A handshake of these bytes: whether it was answered with a 101.
-pub(crate) fn upgrades(stream: &mut dyn Stream, client: &Client, path: &str) -> bool {
-    let client = HANDSHAKE.iter().fold(client.clone(), |client, (name, value)| client.with(name, value));
-    let text = String::from_utf8(client.text("GET", path, b"")).unwrap();
-    let text = text.replace("Content-Length: 0\r\n", "").replace("Connection: close\r\n", "");
-    stream.write_all(text.as_bytes()).unwrap();
+/// An answer up to its body.
+fn head(stream: &mut dyn Read) -> Vec<u8> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).unwrap();
         head.push(byte[0]);
     }
+    head
+}
+
+/// A handshake of these bytes: whether it was answered with a 101.
+pub(crate) fn upgrades(stream: &mut dyn Stream, client: &Client, path: &str) -> bool {
+    let client = HANDSHAKE.iter().fold(client.clone(), |client, (name, value)| client.with(name, value));
+    let text = String::from_utf8(client.text("GET", path, b"")).unwrap();
+    let text = text.replace("Content-Length: 0\r\n", "").replace("Connection: close\r\n", "");
+    stream.write_all(text.as_bytes()).unwrap();
+    let head = head(stream);
     head.starts_with(b"HTTP/1.1 101 ")
 }
 
@@ -54,12 +60,7 @@ impl Socket {
         let text =
             text.replace("Content-Length: 0\r\n", "").replace("Connection: close", "Connection: keep-alive");
         stream.write_all(text.as_bytes()).unwrap();
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
+        let head = head(&mut stream);
         let text = String::from_utf8(head.clone()).unwrap();
         if text.starts_with("HTTP/1.1 101 ") {
             assert!(text.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{text}");

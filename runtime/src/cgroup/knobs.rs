@@ -150,17 +150,12 @@ impl Knob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::tests::SMALL;
     use bulkhead_protocol::Limits;
     use expect_test::{Expect, expect};
 
     fn check(kind: Kind, expected: &Expect) {
-        let limits = Limits {
-            memory_bytes: 64 << 20,
-            cpu_millis: 500,
-            pids: 32,
-            open_files: 1024,
-            disk_bytes: 64 << 20,
-        };
+        let limits = Limits { cpu_millis: 500, ..SMALL };
         let resources = crate::spec::resources(&limits, &["2MB".to_owned()]).unwrap();
         let text: Vec<_> = of(&resources, kind, Some(Kind::Unified))
             .unwrap()
@@ -221,13 +216,7 @@ mod tests {
 
     #[test]
     fn limits_that_the_spec_does_not_have_are_not_left_out() {
-        let limits = Limits {
-            memory_bytes: 64 << 20,
-            cpu_millis: 500,
-            pids: 32,
-            open_files: 1024,
-            disk_bytes: 64 << 20,
-        };
+        let limits = Limits { cpu_millis: 500, ..SMALL };
         let good = || crate::spec::resources(&limits, &["2MB".to_owned()]).unwrap();
         let without: [fn(&mut LinuxResources); 5] = [
             |resources| {

@@ -6,7 +6,7 @@ use crate::record::{Fate, Phase};
 use crate::spec::mounts::mount;
 use crate::spec::tests::template;
 use bulkhead_protocol::isolation::Verdict;
-use bulkhead_protocol::{Limits, SandboxId};
+use bulkhead_protocol::SandboxId;
 use oci_spec::runtime::Mount;
 use std::collections::BTreeMap;
 
@@ -113,13 +113,7 @@ fn record() -> Record {
         id: SandboxId::parse(&"ab".repeat(15)).unwrap(),
         slot: Slot(1),
         image: bulkhead_protocol::image::ImageId::host(),
-        limits: Limits {
-            memory_bytes: 64 << 20,
-            cpu_millis: 1500,
-            pids: 32,
-            open_files: 1024,
-            disk_bytes: 64 << 20,
-        },
+        limits: crate::spec::tests::SMALL,
         processors: vec![0, 1],
         filters: Digests::of_this_release(&[]),
         mounts: parts(),

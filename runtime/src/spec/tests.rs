@@ -20,18 +20,15 @@ pub(crate) fn template(masks: &Masks) -> Template {
     .unwrap()
 }
 
+pub(crate) const SMALL: Limits =
+    Limits { memory_bytes: 64 << 20, cpu_millis: 1500, pids: 32, open_files: 1024, disk_bytes: 64 << 20 };
+
 pub(crate) fn record() -> Record {
     Record {
         id: SandboxId::parse(&"ab".repeat(15)).unwrap(),
         slot: Slot(1),
         image: ImageId::host(),
-        limits: Limits {
-            memory_bytes: 64 << 20,
-            cpu_millis: 1500,
-            pids: 32,
-            open_files: 1024,
-            disk_bytes: 64 << 20,
-        },
+        limits: SMALL,
         processors: vec![0, 1],
         filters: Digests { agent: "a".into(), command: "c".into() },
         mounts: vec![

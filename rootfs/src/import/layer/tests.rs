@@ -121,6 +121,16 @@ enum Thing {
     Link(Common, usize),
 }
 
+impl Thing {
+    fn common(&self) -> &Common {
+        let (Self::Directory(common)
+        | Self::File(common, _)
+        | Self::Symlink(common, _)
+        | Self::Link(common, _)) = self;
+        common
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Common {
     /// Which of the directories so far it is in, and its name there.
@@ -171,10 +181,7 @@ fn plant(root: &FsPath, things: &[Thing]) {
     let (mut directories, mut files) = (vec![root.to_owned()], Vec::new());
     let mut described = Vec::new();
     for thing in things {
-        let (Thing::Directory(common)
-        | Thing::File(common, _)
-        | Thing::Symlink(common, _)
-        | Thing::Link(common, _)) = thing;
+        let common = thing.common();
         let path = directories[common.parent % directories.len()].join(&common.name);
         if path.symlink_metadata().is_ok() {
             continue;
@@ -229,10 +236,7 @@ fn archive(things: &[Thing]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     let (mut directories, mut others) = (vec![PathBuf::new()], BTreeMap::new());
     for thing in things {
-        let (Thing::Directory(common)
-        | Thing::File(common, _)
-        | Thing::Symlink(common, _)
-        | Thing::Link(common, _)) = thing;
+        let common = thing.common();
         let path = directories[common.parent % directories.len()].join(&common.name);
         // What becomes of a directory in the place of a file, or under one, is a matter of taste.
         let is_directory = matches!(thing, Thing::Directory(_));
