@@ -9,7 +9,8 @@ use std::time::Duration;
 pub const MAX_IMAGE_NAME: usize = 128;
 /// The tag of who names none.
 pub const DEFAULT_TAG: &str = "latest";
-/// Bytes of all environment variables of an image together, names and values.
+/// Bytes of all environment variables of an image together as they travel ([`env_bytes`]); the operator may set as many
+/// over them. What travels must fit into a packet, and JSON makes six bytes of one control character.
 pub const MAX_IMAGE_ENV: usize = 16 << 10;
 /// Longest path or user name that an image's configuration may hold, in bytes.
 pub const MAX_IMAGE_TEXT: usize = 1024;
@@ -228,6 +229,15 @@ pub struct ImageDefaults {
     pub user: Option<String>,
 }
 
+/// Bytes of environment variables as they travel, against [`MAX_IMAGE_ENV`].
+pub fn env_bytes<'a>(env: impl Iterator<Item = (&'a String, &'a String)>) -> usize {
+    let text = |text: &str| serde_json::to_string(text).map_or(usize::MAX, |encoded| encoded.len());
+    // A pair is `["name","value"],`.
+    env.fold(0_usize, |sum, (name, value)| {
+        sum.saturating_add(text(name)).saturating_add(text(value)).saturating_add(4)
+    })
+}
+
 /// One name in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -352,6 +362,26 @@ mod tests {
         for text in ["", "sha256:", "sha256:../..", &digest.to_uppercase(), &digest[..70], "md5:00"] {
             assert_eq!(ImageId::parse(text), Err(InvalidImageId), "{text}");
         }
+    }
+
+    #[test]
+    fn the_largest_environment_fits_into_one_packet() {
+        let pair = ("A".to_owned(), "\u{1}".repeat(100));
+        let one = env_bytes([(&pair.0, &pair.1)].into_iter());
+        let defaults = ImageDefaults {
+            // The image's and the operator's.
+            env: vec![pair; 2 * (MAX_IMAGE_ENV / one)],
+            working_dir: Some("/".repeat(MAX_IMAGE_TEXT)),
+            user: Some("z".repeat(MAX_IMAGE_TEXT)),
+        };
+        let found = FoundImage {
+            name: ImageName::parse(&format!("{}:b", "a".repeat(MAX_IMAGE_NAME - 2))).unwrap(),
+            id: ImageId::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
+            defaults,
+            most: MostLimits::default(),
+        };
+        let bytes = serde_json::to_vec(&found).unwrap().len();
+        assert!((2 * MAX_IMAGE_ENV - 2 * one..crate::runtime::MAX_PACKET - 1024).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::error::{Doing, Result};
 use crate::instance::Instance;
-use bulkhead_protocol::runtime::{MAX_PACKET, Message, Reply, Request};
+use bulkhead_protocol::runtime::{MAX_PACKET, Message, RefusalKind, Reply, Request};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::{fd, rights};
 use nix::errno::Errno;
@@ -64,14 +64,28 @@ impl Connection {
 
     /// False when the peer does not take it: it is gone, or so slow that its queue is full.
     pub(crate) fn send(&self, message: &Message) -> bool {
-        let Ok(bytes) = serde_json::to_vec(message) else { return false };
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        send(self.socket.as_raw_fd(), &bytes, flags).is_ok_and(|sent| sent == bytes.len())
+        encode(message).is_some_and(|bytes| {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            send(self.socket.as_raw_fd(), &bytes, flags).is_ok_and(|sent| sent == bytes.len())
+        })
     }
 
     pub(crate) fn reply(&self, seq: u64, reply: Reply) -> bool {
         self.send(&Message::Reply { seq, reply })
     }
+}
+
+/// A packet. A reply too long for one becomes a refusal: the peer would end the connection over it, and with that the
+/// calls of everybody.
+fn encode(message: &Message) -> Option<Vec<u8>> {
+    let bytes = serde_json::to_vec(message).ok()?;
+    if bytes.len() <= MAX_PACKET {
+        return Some(bytes);
+    }
+    tracing::error!(bytes = bytes.len(), "a message is longer than a packet");
+    let Message::Reply { seq, .. } = *message else { return None };
+    let reply = Reply::Refused { kind: RefusalKind::Failed, detail: "an answer is too long".into() };
+    serde_json::to_vec(&Message::Reply { seq, reply }).ok()
 }
 
 /// The listening socket of the runtime.
@@ -174,4 +188,23 @@ fn listen_at(
         .during("listen", || name.to_owned())
         .doing("make a socket")?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_too_long_is_a_refusal_of_its_call_alone() {
+        let file = |length| Message::Reply { seq: 7, reply: Reply::File { text: "x".repeat(length) } };
+        assert_eq!(
+            encode(&file(MAX_PACKET - 100)).unwrap(),
+            serde_json::to_vec(&file(MAX_PACKET - 100)).unwrap()
+        );
+        let packet = encode(&file(MAX_PACKET)).unwrap();
+        assert!(matches!(
+            serde_json::from_slice(&packet).unwrap(),
+            Message::Reply { seq: 7, reply: Reply::Refused { kind: RefusalKind::Failed, .. } }
+        ));
+    }
 }

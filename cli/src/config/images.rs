@@ -1,7 +1,7 @@
 //! `[images.NAME]`: what the operator says of sandboxes of one image. Each setting is checked by itself.
 
 use super::Faults;
-use bulkhead_protocol::image::{ImageName, MostLimits};
+use bulkhead_protocol::image::{ImageName, MAX_IMAGE_ENV, MostLimits, env_bytes};
 use bulkhead_protocol::limits::{
     MAX_CPU_MILLIS, MAX_DISK_BYTES, MAX_MEMORY_BYTES, MAX_PIDS, MIB, MIN_CPU_MILLIS, MIN_DISK_BYTES,
     MIN_MEMORY_BYTES, MIN_PIDS,
@@ -86,6 +86,9 @@ fn policy(
     }
     if settings.env.len() > MAX_ENV {
         wrong("env", format!("at most {MAX_ENV}"));
+    }
+    if env_bytes(settings.env.iter()) > MAX_IMAGE_ENV {
+        wrong("env", format!("at most {MAX_IMAGE_ENV} bytes together"));
     }
     for (at, source) in &settings.mounts {
         if let Err(reason) = target(at).and_then(|()| directory(source, own)) {

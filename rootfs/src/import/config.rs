@@ -3,7 +3,7 @@
 use super::digest::Digest;
 use super::failure::{Outcome, quoted, refused};
 use super::limits;
-use bulkhead_protocol::image::{ImageDefaults, MAX_IMAGE_ENV, MAX_IMAGE_TEXT};
+use bulkhead_protocol::image::{ImageDefaults, MAX_IMAGE_ENV, MAX_IMAGE_TEXT, env_bytes};
 use serde::Deserialize;
 
 /// What is read of it. `Entrypoint`, `Cmd`, `Labels`, `Volumes`, `StopSignal`, `Healthcheck`, `OnBuild` and the rest
@@ -69,9 +69,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Outcome<Described> {
 }
 
 fn environment(lines: &[String]) -> Outcome<Vec<(String, String)>> {
-    if lines.iter().map(String::len).sum::<usize>() > MAX_IMAGE_ENV {
-        return refused(format!("Env has more than {MAX_IMAGE_ENV} bytes"));
-    }
     let mut all: Vec<(String, String)> = Vec::new();
     for line in lines {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
@@ -81,6 +78,9 @@ fn environment(lines: &[String]) -> Outcome<Vec<(String, String)>> {
         }
         all.retain(|(earlier, _)| earlier != name);
         all.push((name.to_owned(), value.to_owned()));
+    }
+    if env_bytes(all.iter().map(|(name, value)| (name, value))) > MAX_IMAGE_ENV {
+        return refused(format!("Env has more than {MAX_IMAGE_ENV} bytes"));
     }
     Ok(all)
 }
@@ -175,7 +175,11 @@ mod tests {
         for line in ["", "=x", "A B=1", "1A=x", "A=\0"] {
             assert!(with(json!({"Env": [line]})).is_err(), "{line}");
         }
-        assert!(with(json!({"Env": [format!("A={}", "x".repeat(MAX_IMAGE_ENV))]})).is_err());
+        // What is escaped counts as it travels.
+        for (unit, most) in [("x", MAX_IMAGE_ENV), ("\u{1}", MAX_IMAGE_ENV / 6)] {
+            assert!(with(json!({"Env": [format!("A={}", unit.repeat(most))]})).is_err());
+            assert!(with(json!({"Env": [format!("A={}", unit.repeat(most - 16))]})).is_ok());
+        }
         for text in ["", "[]", "{}", "{\"os\":\"linux\"}"] {
             assert!(parse(text.as_bytes()).is_err());
         }

@@ -9,7 +9,7 @@ use super::members::{Members, Plain};
 use super::place::{Path, Place};
 use super::plan::Plan;
 use super::source::Source;
-use bulkhead_protocol::image::{MAX_IMAGE_ENV, MAX_IMAGE_TEXT};
+use bulkhead_protocol::image::{MAX_IMAGE_ENV, MAX_IMAGE_TEXT, env_bytes};
 use serde_json::json;
 use std::os::fd::OwnedFd;
 
@@ -96,9 +96,7 @@ pub fn image(bytes: &[u8]) {
         let Ok(plan) = Plan::of(&source) else { continue };
         let defaults = &plan.described.defaults;
         assert_eq!(plan.layers.len(), plan.described.diff_ids.len());
-        assert!(
-            defaults.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= MAX_IMAGE_ENV
-        );
+        assert!(env_bytes(defaults.env.iter().map(|(name, value)| (name, value))) <= MAX_IMAGE_ENV);
         assert!(
             defaults.env.iter().all(|(name, value)| !name.contains(['=', '\0']) && !value.contains('\0'))
         );

@@ -5,8 +5,8 @@ use crate::masks::Masks;
 use crate::record::{Fate, Phase};
 use crate::spec::mounts::mount;
 use crate::spec::tests::template;
-use bulkhead_protocol::isolation::Verdict;
 use bulkhead_protocol::SandboxId;
+use bulkhead_protocol::isolation::Verdict;
 use oci_spec::runtime::Mount;
 use std::collections::BTreeMap;
 
