@@ -1,5 +1,6 @@
 //! What the host must have for roots and disks, and which way round something missing is taken.
 
+use crate::import::ROOM_KEPT;
 use crate::volume;
 use bulkhead_sys::host::{Facts, Finding, has_module, kernel};
 use nix::sys::statvfs::statvfs;
@@ -41,6 +42,12 @@ impl Room {
     pub fn for_disks(self) -> u64 {
         let Self { free: Some(free), volume: Some(volume) } = self else { return 0 };
         volume.promised() + volume::next_step(volume.length, free)
+    }
+
+    /// Bytes that may be put beside the images: what is left neither belongs to the volume nor is the host's last.
+    #[must_use]
+    pub(crate) fn for_images(self) -> u64 {
+        self.free.unwrap_or(0).saturating_sub(self.for_disks()).saturating_sub(ROOM_KEPT)
     }
 
     /// Looks at a state directory, which need not exist.
@@ -222,6 +229,10 @@ mod tests {
         assert_eq!(room(40 * gib, 10 * gib, 100 * gib), 34 * gib, "30 promised, 4 to come");
         assert_eq!(room(4 * gib, 4 * gib, gib), 0, "it has its share");
         assert_eq!(PLENTY.for_disks(), 0);
+        // An upload comes before an import and leaves the same, though all that the volume has is its own.
+        let volume = Some(Volume { length: 40 * gib, allocated: 40 * gib });
+        assert_eq!(Room { free: Some(20 * gib), volume }.for_images(), 16 * gib - ROOM_KEPT);
+        assert_eq!(Room { free: Some(gib / 4), volume }.for_images(), 0);
     }
 
     #[test]

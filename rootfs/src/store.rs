@@ -3,12 +3,12 @@
 use crate::disk::{Disks, Use};
 use crate::error::{Doing, Error, Result};
 use crate::etc;
-use crate::host::{Room, Volume};
+use crate::host::Room;
 use crate::host_image;
 use crate::idmap::MapCache;
 use crate::images::Images;
 use crate::images::places::Places;
-use crate::import::{Failure, Job, ROOM_KEPT};
+use crate::import::{Failure, Job};
 use crate::overlay::{self, passing::Passing};
 use bulkhead_protocol::image::{
     Collected, FoundImage, ImageDefaults, ImageDetails, ImageId, ImageName, ImageRow, ImportImage, MostLimits,
@@ -201,9 +201,7 @@ impl Store {
     /// How many bytes may still be put beside the images.
     #[must_use]
     pub fn image_room(&self) -> u64 {
-        let room = Room::of(&self.state_dir);
-        let kept = room.volume.map_or(0, Volume::promised).saturating_add(ROOM_KEPT);
-        room.free.unwrap_or(0).saturating_sub(kept)
+        Room::of(&self.state_dir).for_images()
     }
 
     /// Makes the disk of a sandbox, or takes the one that was kept, and makes a root from it.
