@@ -263,21 +263,28 @@ fn high_pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 impl Cloned {
     /// Writes the id maps and lets the child go on.
-    pub(crate) fn map(self) -> Result<Mapped> {
+    ///
+    /// # Errors
+    /// [`Failed`]: the child ends by itself, and has to be waited for.
+    pub(crate) fn map(self) -> std::result::Result<Mapped, Box<Failed>> {
         let Self { in_cgroup: InCgroup { prepared, .. }, range, child, go, steps } = self;
-        let mapping = spec::id_mapping(&prepared.spec)?;
-        let extent =
-            userns::Extent { inside: mapping.container_id(), outside: range.base, count: range.count };
-        userns::write_maps(child.pid, &[extent]).doing("write the id maps")?;
-        let score = spec::process(&prepared.spec)?.oom_score_adj();
-        let score = score.ok_or(Error::Spec("process.oomScoreAdj"))?;
-        let path = format!("/proc/{}/oom_score_adj", child.pid);
-        std::fs::write(&path, score.to_string())
-            .during("write", || path)
-            .doing("raise the agent's oom score")?;
-        nix::unistd::write(&go, b"g").during("write", || "go".into()).doing("let the child go on")?;
-        Ok(Mapped { record: prepared.record, child, steps })
+        let Prepared { record, spec, .. } = prepared;
+        match let_go(&spec, range, child.pid, &go) {
+            Ok(()) => Ok(Mapped { record, child, steps }),
+            Err(error) => Err(Box::new(Failed { record, pidfd: Some(child.pidfd), error })),
+        }
     }
+}
+
+fn let_go(spec: &Spec, range: IdRange, pid: i32, go: &OwnedFd) -> Result<()> {
+    let mapping = spec::id_mapping(spec)?;
+    let extent = userns::Extent { inside: mapping.container_id(), outside: range.base, count: range.count };
+    userns::write_maps(pid, &[extent]).doing("write the id maps")?;
+    let score = spec::process(spec)?.oom_score_adj();
+    let score = score.ok_or(Error::Spec("process.oomScoreAdj"))?;
+    let path = format!("/proc/{pid}/oom_score_adj");
+    std::fs::write(&path, score.to_string()).during("write", || path).doing("raise the agent's oom score")?;
+    nix::unistd::write(go, b"g").during("write", || "go".into()).doing("let the child go on").map(drop)
 }
 
 impl Mapped {

@@ -3,6 +3,7 @@
 use crate::error::{Doing, Result};
 use bulkhead_protocol::runtime::Life;
 use bulkhead_sys::error::Context;
+use bulkhead_sys::fd;
 use nix::fcntl::OFlag;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,7 +28,8 @@ pub(crate) struct Seen {
 impl Events {
     pub(super) fn open(group: BorrowedFd<'_>) -> Result<Self> {
         let file = super::open(group, "cgroup.events", OFlag::O_RDONLY).doing("open cgroup.events")?;
-        Ok(Self(file.into()))
+        // As many as sandboxes may end at once.
+        Ok(Self(fd::park(file).doing("open cgroup.events")?.into()))
     }
 
     /// Reads it; from here on it is silent until something changes.

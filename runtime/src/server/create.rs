@@ -5,7 +5,7 @@ use super::{Server, Token};
 use crate::conn::{Waiter, agent_listener};
 use crate::error::{Error, Result, chain};
 use crate::failpoint::failpoint;
-use crate::launch::{Clock, Failed, Mapped, Prepared};
+use crate::launch::{Clock, Cloned, Failed, Mapped, Prepared};
 use crate::record::{Fate, Phase, Record};
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::image::ImageName;
@@ -97,7 +97,7 @@ impl Server {
         };
         let mut clock = Clock::start();
         let asked = Asked { hostname: &request.hostname, named: &request.named, disk: request.disk };
-        match self.launch(record.clone(), asked, &mut clock) {
+        match self.launch(record, asked, &mut clock) {
             Ok(mapped) => {
                 let until = Instant::now() + LAUNCH_PATIENCE;
                 if let Err(error) = self.poll.add(mapped.report(), Token::Report(slot.0)) {
@@ -105,14 +105,30 @@ impl Server {
                 }
                 self.table.insert(Sandbox::Launching { mapped: Box::new(mapped), clock, waiter, until });
             }
-            Err(error) => {
-                self.launch_failed(Failed { record, pidfd: None, error }, waiter);
-            }
+            Err(failed) => self.launch_failed(*failed, waiter),
         }
     }
 
     /// The chain of a launch up to the point where its processes go on by themselves.
-    fn launch(&mut self, record: Record, asked: Asked<'_>, clock: &mut Clock) -> Result<Mapped> {
+    fn launch(
+        &mut self,
+        record: Record,
+        asked: Asked<'_>,
+        clock: &mut Clock,
+    ) -> std::result::Result<Mapped, Box<Failed>> {
+        let cloned = self
+            .begin_processes(record.clone(), asked, clock)
+            .map_err(|error| Box::new(Failed { record, pidfd: None, error }))?;
+        failpoint!(LaunchCloned);
+        clock.mark("network and clone");
+        let mapped = cloned.map()?;
+        failpoint!(LaunchMapped);
+        clock.mark("id maps");
+        Ok(mapped)
+    }
+
+    /// Up to a first process, which waits.
+    fn begin_processes(&mut self, record: Record, asked: Asked<'_>, clock: &mut Clock) -> Result<Cloned> {
         let id = record.id.clone();
         let spec = self.launcher.template.compose(&record, asked.hostname)?;
         clock.mark("spec");
@@ -128,13 +144,7 @@ impl Server {
         let rooted = in_cgroup.root(&mut *self.roots)?;
         failpoint!(LaunchRoot);
         clock.mark("disk and root");
-        let cloned = rooted.clone_child(&self.launcher, &mut self.networks, &listener, shown)?;
-        failpoint!(LaunchCloned);
-        clock.mark("network and clone");
-        let mapped = cloned.map()?;
-        failpoint!(LaunchMapped);
-        clock.mark("id maps");
-        Ok(mapped)
+        rooted.clone_child(&self.launcher, &mut self.networks, &listener, shown)
     }
 
     /// Both processes of a launch executed their program, or one failed.

@@ -26,7 +26,7 @@ fn at_least(first: i32, fd: &impl AsFd) -> Result<OwnedFd> {
 
 /// First number that [`park`] gives.
 ///
-/// Above what a launch has open at once, below what any process may have open.
+/// Above what a launch has open at once, as a rule; below what any process may have open.
 pub const FIRST_PARKED: i32 = 512;
 
 /// The same file at a number of at least [`FIRST_PARKED`], close-on-exec: for what is kept for long and no child needs.
@@ -36,7 +36,12 @@ pub const FIRST_PARKED: i32 = 512;
 /// # Errors
 /// As fcntl(2) with `F_DUPFD_CLOEXEC`.
 pub fn park(fd: OwnedFd) -> Result<OwnedFd> {
-    at_least(FIRST_PARKED, &fd)
+    parked(&fd)
+}
+
+/// [`park`], for who needs the other when that fails.
+pub(crate) fn parked(fd: &OwnedFd) -> Result<OwnedFd> {
+    at_least(FIRST_PARKED, fd)
 }
 
 /// Takes a descriptor that this process inherited at a fixed number, and makes it close-on-exec.

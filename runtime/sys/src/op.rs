@@ -7,7 +7,7 @@
 use crate::call::exec::Strings;
 use crate::call::process::{CapSets, Dumpable, Ids};
 use std::ffi::{CStr, CString};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// One step. The doc of each says what must have come before.
 #[derive(Debug)]
@@ -160,6 +160,53 @@ pub enum Missing {
 pub use nix::sys::resource::Resource;
 
 impl Op<'_> {
+    /// The highest number of a descriptor that the step needs; of its own steps too where it has some.
+    pub(crate) fn highest_descriptor(&self) -> Option<i32> {
+        let file = match self {
+            Op::Close(number) => return Some(*number),
+            Op::ForkInit(ops) => return ops.iter().filter_map(Op::highest_descriptor).max(),
+            Op::Await(file)
+            | Op::Write(file, _)
+            | Op::EnterRoot { root: file, .. }
+            | Op::Attach { mount: file, .. }
+            | Op::ControlTerminal(file)
+            | Op::Place(file, _)
+            | Op::ExecuteFile { file, .. } => file,
+            Op::DieWithParent
+            | Op::WriteFile { .. }
+            | Op::Unshare(_)
+            | Op::SetAffinity(_)
+            | Op::MakeMountsPrivate
+            | Op::SetIds(..)
+            | Op::SetGroups(_)
+            | Op::NewSessionKeyring
+            | Op::MakeDirectory { .. }
+            | Op::Mount { .. }
+            | Op::Bind { .. }
+            | Op::MakeReadOnly(_)
+            | Op::Ready
+            | Op::PivotRoot
+            | Op::SetHostname(_)
+            | Op::Limit(..)
+            | Op::SetUmask(_)
+            | Op::NewSession
+            | Op::ResetSignals
+            | Op::ChangeDirectory(_)
+            | Op::EnterIfPresent(_)
+            | Op::OpenAt(..)
+            | Op::CloseOnExecFrom(_)
+            | Op::SetDumpable(_)
+            | Op::KeepCapabilities
+            | Op::SetBoundingSet(_)
+            | Op::SetCapabilities(_)
+            | Op::SetAmbient(_)
+            | Op::NoNewPrivileges
+            | Op::Filter(_)
+            | Op::ExecutePath { .. } => return None,
+        };
+        Some(file.as_raw_fd())
+    }
+
     /// The step in a few words, for errors.
     #[must_use]
     pub fn describe(&self) -> String {

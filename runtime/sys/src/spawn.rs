@@ -9,7 +9,7 @@ use crate::report::{self, Failure};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A child on its way to its program.
 #[derive(Debug)]
@@ -43,21 +43,42 @@ pub fn spawn(ops: &[Op<'_>], namespaces: u64, cgroup: Option<BorrowedFd<'_>>) ->
 /// The same for a parent that holds many descriptors: the child gets no copy of those that are parked
 /// ([`crate::fd::park`]), and its own pidfd is parked. Waits until the child has its own table, some 50 µs.
 ///
+/// Where the low numbers are all taken, so that the child needs one from [`fd::FIRST_PARKED`] on, it gets copies of all.
+///
 /// # Errors
 /// As [`spawn`], and poll(2).
 pub fn spawn_apart(ops: &[Op<'_>], namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Child> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
     let (told, apart) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
+    let needed = ops.iter().filter_map(Op::highest_descriptor);
+    if needed.chain([writer.as_raw_fd(), apart.as_raw_fd()]).any(|number| number >= fd::FIRST_PARKED) {
+        return parked(spawn(ops, namespaces, cgroup)?);
+    }
     // SAFETY: as in `spawn`; and the child changes no descriptor before it has a table of its own, until when this
-    // process waits with all that the child uses still open.
+    // process waits with all that the child uses still open. It needs none that is not copied: asked for above.
     let side = unsafe { exec::clone(namespaces, cgroup, Files::Shared) };
     match side.during("clone3", || format!("{namespaces:#x}"))? {
         Side::Child => crate::child::run_apart(ops, writer.as_fd(), apart.as_fd()),
         Side::Parent(pid, pidfd) => {
-            wait_for_either(told.as_fd(), pidfd.as_fd())?;
-            Ok(Child { pid, pidfd: fd::park(pidfd)?, report: reader })
+            let own_table = wait_for_either(told.as_fd(), pidfd.as_fd());
+            let child = Child { pid, pidfd, report: reader };
+            own_table.or_else(|error| end(&child).and(Err(error)))?;
+            parked(child)
         }
     }
+}
+
+/// The child with its pidfd parked; it is ended where there is no number left.
+fn parked(child: Child) -> Result<Child> {
+    match fd::parked(&child.pidfd) {
+        Ok(pidfd) => Ok(Child { pidfd, ..child }),
+        Err(error) => end(&child).and(Err(error)),
+    }
+}
+
+fn end(child: &Child) -> Result<()> {
+    pidfd::signal(child.pidfd.as_fd(), libc::SIGKILL)?;
+    pidfd::wait(child.pidfd.as_fd()).map(drop)
 }
 
 /// Waits for a word of the child, or for its end: this process holds the other end of the pipe too, so that alone would
@@ -132,7 +153,6 @@ mod tests {
     use super::*;
     use crate::call::exec::Strings;
     use std::io::Read;
-    use std::os::fd::AsRawFd;
 
     /// What `ls` says of the numbers of descriptors that a child has.
     fn numbers_in_child(
@@ -179,6 +199,17 @@ mod tests {
         assert!(copied.contains(&low.as_raw_fd()) && copied.contains(&parked.as_raw_fd()), "{copied:?}");
         inheritable(&low);
         inheritable(&parked);
+    }
+
+    #[test]
+    fn a_child_apart_that_needs_a_parked_one_gets_it() {
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        let numbers = numbers_in_child(spawn_apart, (reader, fd::park(writer).unwrap()));
+        assert!(numbers.contains(&1), "its output came: {numbers:?}");
+        // As deep as the steps go.
+        let null = fd::park(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+        let inner = Op::ForkInit(vec![Op::Ready, Op::Place(null.as_fd(), 0)]);
+        assert_eq!(inner.highest_descriptor(), Some(null.as_raw_fd()));
     }
 
     #[test]
