@@ -44,10 +44,7 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<()> {
     let places = Places::open(&order.images)?;
     let job = Job::new(places.open_job(&order.job)?).leaving(promised(&order.images)).at_most(order.most);
     let done = match order.stage {
-        None => {
-            crate::process::die_with(order.parent)?;
-            import(order, &places, &job)?
-        }
+        None => import(order, &places, &job)?,
         Some(stage) => stage.run(order, &places, &job)?,
     };
     match done {
@@ -71,7 +68,11 @@ fn promised(images: &Path) -> u64 {
 /// All of it; whichever stage fails has said why.
 fn import(order: &Order, places: &Places, job: &Job) -> anyhow::Result<Outcome> {
     let owners = confine::neutral_owners()?;
+    // A runtime that is killed while it has the id of a sandbox may not signal a process of root's: nothing goes on for
+    // one that is gone.
+    let somebody_waits = || crate::process::die_with(order.parent);
     for stage in [Stage::Unpack, Stage::Assemble] {
+        somebody_waits()?;
         let exit = stage.start(order, owners.as_fd()).context("start a stage of the import")?;
         let silent = || Failure::Other(format!("the stage {} ended with {exit:?}", stage.word()));
         match exit {
@@ -80,5 +81,6 @@ fn import(order: &Order, places: &Places, job: &Job) -> anyhow::Result<Outcome> 
             _ => return Ok(Err(job.failure().unwrap_or_else(silent))),
         }
     }
+    somebody_waits()?;
     Ok(publish(places, job))
 }

@@ -48,7 +48,7 @@ impl Grower {
 
     fn start(&self, poll: &mut Poll) -> Result<(Child, OwnedFd)> {
         const DOING: &str = "start who keeps room for disks";
-        let child = self
+        let mut child = self
             .command
             .command()
             .arg("--parent")
@@ -58,9 +58,12 @@ impl Grower {
             .spawn()
             .during("spawn", || self.command.program.display().to_string())
             .doing(DOING)?;
-        let handle = pidfd::open(i32::try_from(child.id()).unwrap_or(-1)).doing(DOING)?;
-        poll.add(handle.as_fd(), Token::Grower)?;
-        Ok((child, handle))
+        watch(&child, poll)
+            .or_else(|error| {
+                let ended = child.kill().and_then(|()| child.wait());
+                ended.map(drop).during("kill", || "a child".into()).doing(DOING).and(Err(error))
+            })
+            .map(|handle| (child, handle))
     }
 
     /// It ended by itself.
@@ -81,4 +84,11 @@ impl Grower {
             tracing::error!(%error, "cannot end who keeps room for disks");
         }
     }
+}
+
+fn watch(child: &Child, poll: &mut Poll) -> Result<OwnedFd> {
+    let number = i32::try_from(child.id()).unwrap_or(-1);
+    let handle = pidfd::open(number).doing("watch who keeps room for disks")?;
+    poll.add(handle.as_fd(), Token::Grower)?;
+    Ok(handle)
 }

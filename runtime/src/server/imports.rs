@@ -36,6 +36,8 @@ const BOUNDS: Bounds = Bounds { memory_bytes: 512 << 20, tasks: 16 };
 const OOM_SCORE: &[u8] = b"500";
 /// How often a group whose processes are dying is looked at.
 const SETTLE: Duration = Duration::from_millis(10);
+/// The same after a look that failed.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a stop waits for the last of them.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -46,8 +48,9 @@ pub(super) struct Imports {
     running: BTreeMap<u64, Import>,
     waiting: Queue,
     last: u64,
-    /// In groups of none of these something may still be dying: of an earlier runtime, or of one that could not begin.
-    old: bool,
+    /// In groups of none of these something may still be dying, of an earlier runtime, or of one that could not begin:
+    /// when to look again.
+    old: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -63,10 +66,10 @@ struct Import {
 enum Phase {
     /// It has until then.
     Runs(Instant),
-    /// It was killed for that; the end of its process is not seen yet.
-    Late,
-    /// Its process has ended like this; others of its group may still be dying.
-    Ended(End),
+    /// It was killed for that; the end of its process is not seen yet, and is asked for again then.
+    Late(Instant),
+    /// Its process has ended like this; others of its group may still be dying, and are looked at then.
+    Ended(End, Instant),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +82,13 @@ enum End {
 
 impl Imports {
     pub(super) fn new(command: HelperCommand) -> Self {
-        Self { command, running: BTreeMap::new(), waiting: Queue::default(), last: 0, old: true }
+        Self {
+            command,
+            running: BTreeMap::new(),
+            waiting: Queue::default(),
+            last: 0,
+            old: Some(Instant::now()),
+        }
     }
 
     /// Whether one goes on.
@@ -88,13 +97,10 @@ impl Imports {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let soon = || Instant::now() + SETTLE;
-        let running = self.running.values().filter_map(|import| match import.phase {
-            Phase::Runs(until) => Some(until),
-            Phase::Late => None,
-            Phase::Ended(_) => Some(soon()),
+        let running = self.running.values().map(|import| match import.phase {
+            Phase::Runs(due) | Phase::Late(due) | Phase::Ended(_, due) => due,
         });
-        running.chain(self.old.then(soon)).chain(self.waiting.next_due()).min()
+        running.chain(self.old).chain(self.waiting.next_due()).min()
     }
 
     /// Gives up those that wait for whoever is gone.
@@ -196,8 +202,7 @@ impl Server {
                     self.imports.running.insert(number, import);
                 }
                 Err(failure) => {
-                    let gone = self.groups.end_import(&job).inspect_err(Self::note);
-                    self.imports.old |= matches!(gone, Ok(false));
+                    self.imports.old = next_look(self.groups.end_import(&job)).or(self.imports.old);
                     self.import_failed(next.waiter, &job, failure);
                 }
             }
@@ -231,7 +236,7 @@ impl Server {
         let Some(import) = self.imports.running.get_mut(&number) else { return };
         self.poll.remove(import.handle.as_fd());
         let end = match (pidfd::try_wait(import.handle.as_fd()), import.phase) {
-            (_, Phase::Late) => End::Late,
+            (_, Phase::Late(_)) => End::Late,
             (Ok(Some(Exit::Code(0))), _) => End::Well,
             (Ok(Some(Exit::Code(EXIT_NO_ROOM))), _) => End::NoRoom,
             (ended, _) => {
@@ -239,26 +244,27 @@ impl Server {
                 End::Badly
             }
         };
-        import.phase = Phase::Ended(end);
+        import.phase = Phase::Ended(end, Instant::now());
         self.settle_import(number);
     }
 
     /// Nobody looks at what an import made before everything of it is proven dead.
     fn settle_import(&mut self, number: u64) {
-        let Some(Import { job, phase: Phase::Ended(end), .. }) = self.imports.running.get(&number) else {
+        let Some(Import { job, phase: Phase::Ended(end, due), .. }) = self.imports.running.get_mut(&number)
+        else {
             return;
         };
-        let (gone, end) = (self.groups.end_import(job), *end);
-        if matches!(gone, Ok(false)) {
+        if let Some(next) = next_look(self.groups.end_import(job)) {
+            *due = next;
             return;
         }
+        let end = *end;
         let Some(import) = self.imports.running.remove(&number) else { return };
-        let done = match (gone, end) {
-            (Err(error), _) => Err(ImportFailure::Failed(error.into())),
-            (_, End::Well) => self.roots.finish_import(&import.job, &import.order),
-            (_, End::Late) => Err(ImportFailure::Failed(Error::TooLong("the import").into())),
-            (_, End::NoRoom) => Err(ImportFailure::NoRoom),
-            (_, End::Badly) => Err(self.roots.failed_import(&import.job)),
+        let done = match end {
+            End::Well => self.roots.finish_import(&import.job, &import.order),
+            End::Late => Err(ImportFailure::Failed(Error::TooLong("the import").into())),
+            End::NoRoom => Err(ImportFailure::NoRoom),
+            End::Badly => Err(self.roots.failed_import(&import.job)),
         };
         match done {
             Ok(row) => {
@@ -276,18 +282,17 @@ impl Server {
         let now = Instant::now();
         for (number, phase) in self.imports.phases() {
             match phase {
-                Phase::Runs(until) if until <= now => self.end_late_import(number),
-                Phase::Runs(_) | Phase::Late => {}
-                Phase::Ended(_) => self.settle_import(number),
+                Phase::Runs(due) | Phase::Late(due) if due <= now => self.end_late_import(number),
+                Phase::Ended(_, due) if due <= now => self.settle_import(number),
+                _ => {}
             }
         }
         self.sweep_images();
         for waiting in self.imports.waiting.late(now) {
             self.refuse(waiting.waiter, RefusalKind::Busy, "waited too long".into());
         }
-        if self.imports.old {
-            let gone = self.groups.end_imports_but(&self.imports.jobs());
-            self.imports.old = matches!(gone.inspect_err(Self::note), Ok(false));
+        if self.imports.old.is_some_and(|due| due <= now) {
+            self.imports.old = next_look(self.groups.end_imports_but(&self.imports.jobs()));
         }
     }
 
@@ -295,8 +300,8 @@ impl Server {
     fn end_late_import(&mut self, number: u64) {
         let Some(import) = self.imports.running.get_mut(&number) else { return };
         tracing::error!(job = import.job, "an import took too long");
-        import.phase = Phase::Late;
-        drop(self.groups.end_import(&import.job).inspect_err(Self::note));
+        let next = next_look(self.groups.end_import(&import.job));
+        import.phase = Phase::Late(next.unwrap_or_else(|| Instant::now() + AGAIN));
     }
 
     /// Ends those that go on; what they made so far goes to the trash with the next start.
@@ -332,6 +337,18 @@ impl Server {
             tracing::error!(job, "{}", chain(&*error));
         }
         self.reaper.start(&mut self.poll);
+    }
+}
+
+/// When a group is to be looked at again; `None` once it is gone. One that cannot be looked at is not gone.
+fn next_look(gone: Result<bool>) -> Option<Instant> {
+    match gone {
+        Ok(true) => None,
+        Ok(false) => Some(Instant::now() + SETTLE),
+        Err(error) => {
+            tracing::error!("the group of an import: {}", chain(&error));
+            Some(Instant::now() + AGAIN)
+        }
     }
 }
 
