@@ -259,6 +259,8 @@ fn x10_a_configuration_is_data() {
         (json!({"User": "4294967296"}), "User"),
         (json!({"WorkingDir": "/proc/self/fd/8/../.."}), "WorkingDir"),
         (json!({"Env": ["=x"]}), "Env"),
+        // Six bytes each where it travels.
+        (json!({"Env": [format!("A={}", "\u{1}".repeat(4000))]}), "Env"),
     ] {
         let text = refused(&server, &Image::of([busybox()]).with(execution), |_| {});
         assert!(text.contains(expected), "{text}");
