@@ -20,6 +20,8 @@ mod files;
 mod input;
 #[path = "serve/keys.rs"]
 mod keys;
+#[path = "serve/lent.rs"]
+mod lent;
 #[path = "serve/terminal.rs"]
 mod terminal;
 #[path = "serve/user.rs"]

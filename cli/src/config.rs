@@ -13,6 +13,7 @@ use crate::process::Refusal;
 use anyhow::Context;
 use bulkhead_gateway::Quota;
 use bulkhead_protocol::image::ImageName;
+use bulkhead_runtime::confine::Reach;
 use bulkhead_runtime::{CgroupParent, ImagePolicy, Overcommit};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,16 @@ pub(crate) enum Register {
     /// `POST /api/register` makes one for everybody.
     On,
     /// There is no such route.
+    Off,
+}
+
+/// Whether agents may be in virtual machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VsockAgents {
+    /// The gateway may make sockets of AF_VSOCK.
+    On,
+    /// It cannot.
     Off,
 }
 
@@ -111,6 +122,9 @@ pub(crate) struct Flags {
     /// Whether anybody may make an organisation over the API, on or off [default: off]
     #[arg(long, value_enum)]
     pub(crate) register: Option<Register>,
+    /// Whether the gateway may reach agents in virtual machines, over vsock(7), on or off [default: off]
+    #[arg(long, value_enum)]
+    pub(crate) vsock_agents: Option<VsockAgents>,
     /// User that the gateway runs as [default: bulkhead where it exists, else uid 64901]
     #[arg(long)]
     pub(crate) gateway_user: Option<String>,
@@ -184,6 +198,7 @@ pub(crate) struct Settings {
     pub(crate) cgroup_parent: CgroupParent,
     pub(crate) image_sweep: Duration,
     pub(crate) register: Register,
+    pub(crate) vsock_agents: VsockAgents,
     pub(crate) gateway_uid: u32,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log: String,
@@ -191,6 +206,16 @@ pub(crate) struct Settings {
     pub(crate) quota: Quota,
     pub(crate) images: BTreeMap<ImageName, ImagePolicy>,
     pub(crate) supervisor: Option<i32>,
+}
+
+impl Settings {
+    /// Over what the gateway reaches agents.
+    pub(crate) fn reach(&self) -> Reach {
+        match self.vsock_agents {
+            VsockAgents::On => Reach::Vsock,
+            VsockAgents::Off => Reach::Unix,
+        }
+    }
 }
 
 /// Everything that is wrong with a configuration, one line each, with its place.
@@ -311,6 +336,7 @@ impl Flags {
             image_sweep: faults.note(image_sweep(self.image_sweep), IMAGE_SWEEP),
             cgroup_parent: faults.note(cgroup_parent(self.cgroup_parent.as_deref()), CgroupParent::default()),
             register: self.register.unwrap_or(Register::Off),
+            vsock_agents: self.vsock_agents.unwrap_or(VsockAgents::Off),
             gateway_uid: faults.note(gateway_uid(self.gateway_user.as_deref()), GATEWAY_UID),
             tls,
             log: faults.note(log(self.log), LOG.to_owned()),
@@ -352,6 +378,7 @@ impl Flags {
             cgroup_parent: flags.cgroup_parent.or(file.cgroup_parent),
             image_sweep: flags.image_sweep.or(file.image_sweep),
             register: flags.register.or(file.register),
+            vsock_agents: flags.vsock_agents.or(file.vsock_agents),
             gateway_user: flags.gateway_user.or(file.gateway_user),
             tls_certificate: flags.tls_certificate.or(file.tls_certificate),
             tls_key: flags.tls_key.or(file.tls_key),
@@ -454,6 +481,14 @@ mod tests {
         let one_in_the_file = Flags { tls_certificate: None, ..both };
         assert!(one_in_the_file.settings().is_err());
         assert!(one_in_the_file.settings_with(Some("tls-certificate = '/c'")).unwrap().tls.is_some());
+    }
+
+    #[test]
+    fn a_gateway_reaches_no_machine_unless_it_is_told_to() {
+        let reach = |text| Flags::default().settings_with(text).unwrap().reach();
+        assert_eq!((reach(None), reach(Some("vsock-agents = 'on'"))), (Reach::Unix, Reach::Vsock));
+        let flags = Flags { vsock_agents: Some(VsockAgents::Off), ..Flags::default() };
+        assert_eq!(flags.settings_with(Some("vsock-agents = 'on'")).unwrap().reach(), Reach::Unix);
     }
 
     #[test]

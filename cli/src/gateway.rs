@@ -22,7 +22,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
         process::leave_the_network()?;
     }
     process::give_up_privileges(settings.gateway_uid)?;
-    bulkhead_runtime::confine::gateway().context("confine")?;
+    bulkhead_runtime::confine::gateway(settings.reach()).context("confine")?;
     process::die_with(settings.supervisor)?;
     let config = bulkhead_gateway::Config {
         listen,

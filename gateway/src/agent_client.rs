@@ -4,6 +4,7 @@
 //! Must never put a byte of an agent into a header, a status line or a log, and never send it a descriptor.
 
 mod calls;
+mod dial;
 mod exchange;
 mod files;
 mod frames;

@@ -4,6 +4,7 @@
 //! agent inside a sandbox to run things ([`agent`], whose bodies are cut into [`frame`]s). This crate does no
 //! I/O and holds no policy: it says what may be said, with the bounds that both sides check.
 
+pub mod address;
 pub mod agent;
 pub mod files;
 pub mod frame;

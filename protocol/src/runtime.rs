@@ -281,7 +281,7 @@ pub enum Reply {
     ImageRemoved,
     /// To [`Call::CollectImages`].
     Collected(Collected),
-    /// To [`Call::Create`]: the agent runs and its socket, `<run-dir>/gateway/agents/<id>.sock`, listens.
+    /// To [`Call::Create`]: the agent runs and listens, and [`crate::address`] leads to it.
     Created {
         /// Counts the launches of this sandbox, from 1.
         launch: u32,

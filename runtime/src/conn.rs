@@ -2,6 +2,7 @@
 
 use crate::error::{Doing, Result};
 use crate::instance::Instance;
+use bulkhead_protocol::address::{UNIX_SUFFIX, VSOCK_SUFFIX};
 use bulkhead_protocol::runtime::{MAX_PACKET, Message, RefusalKind, Reply, Request};
 use bulkhead_sys::error::Context;
 use bulkhead_sys::{fd, rights};
@@ -18,6 +19,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) const MAX_CONNECTIONS: usize = 16;
 /// Waiting connections of an agent's socket; more find it busy.
 const AGENT_BACKLOG: i32 = 128;
+/// How names end of what leads to an agent. Files with the address of a machine are written by whoever made that.
+const ENTRIES: [&str; 2] = [UNIX_SUFFIX, VSOCK_SUFFIX];
 
 /// Who asked what, to be answered later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,13 +123,14 @@ impl Listener {
 /// The listening socket of an agent, at `<run-dir>/gateway/agents/<id>.sock`: the path exists on the host alone,
 /// the sandbox inherits the descriptor.
 pub(crate) fn agent_listener(instance: &Instance, id: &str) -> Result<OwnedFd> {
-    let name = format!("{id}.sock");
+    let name = format!("{id}{UNIX_SUFFIX}");
     listen_at(instance.agents.as_fd(), &name, SockType::Stream, instance.gateway_uid, AGENT_BACKLOG)
 }
 
-/// Takes the path of an agent's socket away; a missing one is fine.
+/// Takes away what leads to an agent: the path of its socket, or the file with the address of its machine. A missing one is
+/// fine.
 pub(crate) fn remove_agent_socket(instance: &Instance, id: &str) -> Result<()> {
-    unlink(instance.agents.as_fd(), &format!("{id}.sock"))
+    ENTRIES.iter().try_for_each(|suffix| unlink(instance.agents.as_fd(), &format!("{id}{suffix}")))
 }
 
 /// Removes the sockets of agents that are not `known`: a runtime was killed between two steps of a destroy.
@@ -139,7 +143,7 @@ pub(crate) fn remove_strange_sockets(instance: &Instance, known: &dyn Fn(&str) -
     Ok(())
 }
 
-/// The ids that have an agent's socket.
+/// The ids that something leads to an agent of.
 pub(crate) fn agent_sockets(instance: &Instance) -> Result<Vec<String>> {
     let names = || -> std::result::Result<Vec<_>, Errno> {
         let flags =
@@ -151,7 +155,9 @@ pub(crate) fn agent_sockets(instance: &Instance) -> Result<Vec<String>> {
             .collect()
     };
     let names = names().during("getdents", || "agents".into()).doing("list the sockets of agents")?;
-    Ok(names.iter().filter_map(|name| name.to_str().ok()?.strip_suffix(".sock").map(str::to_owned)).collect())
+    let names = names.iter().filter_map(|name| name.to_str().ok());
+    let id = |name: &str| ENTRIES.iter().find_map(|suffix| name.strip_suffix(suffix)).map(str::to_owned);
+    Ok(names.filter_map(id).collect())
 }
 
 fn unlink(directory: BorrowedFd<'_>, name: &str) -> Result<()> {

@@ -221,7 +221,7 @@ class Suite(
             self.limits_in_force, self.isolation, self.memory, self.pids, self.cpu, self.neighbour,
             self.sleeps_and_wakes, self.freezes_and_thaws, *self.attacks(),
             self.gateway_killed, self.runtime_killed, self.serve_restarted, self.serve_killed, self.unit_restarted, self.delete,
-            self.purge, self.agent_over_vsock, *self.package_cases(),
+            self.purge, self.agent_over_vsock, self.gateway_over_vsock, *self.package_cases(),
         ]
 
 

@@ -126,6 +126,14 @@ impl Agent {
         Self { group, address, oom, pid, process }
     }
 
+    /// Where it listens: a path, or a machine and a port.
+    pub(crate) fn address(&self) -> String {
+        match &self.address {
+            Address::Unix(path) => path.display().to_string(),
+            Address::Vsock(address) => format!("{}:{}", address.cid(), address.port()),
+        }
+    }
+
     /// Runs a script to its end.
     pub(crate) fn run(&self, script: &str) -> Ran {
         self.run_for(script, None)

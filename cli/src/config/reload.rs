@@ -24,6 +24,7 @@ pub(crate) fn needs_restart(half: Half, old: &Settings, new: &Settings) -> Vec<&
         Half::Gateway => vec![
             ("listen", old.listen != new.listen),
             ("metrics-listen", old.metrics_listen != new.metrics_listen),
+            ("vsock-agents", old.vsock_agents != new.vsock_agents),
         ],
     };
     let changed = both.into_iter().chain(own).filter(|(_, changed)| *changed);

@@ -40,6 +40,7 @@ fn in_force(flags: &Flags, settings: Settings) -> Flags {
         cgroup_parent: given.cgroup_parent,
         image_sweep: Some(settings.image_sweep.as_secs()),
         register: Some(settings.register),
+        vsock_agents: Some(settings.vsock_agents),
         tls_certificate: settings.tls.as_ref().map(|files| files.certificate.clone()),
         tls_key: settings.tls.map(|files| files.key),
         log: Some(settings.log),

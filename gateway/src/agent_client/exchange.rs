@@ -2,6 +2,7 @@
 //! the body, in the same task: no other task has to be woken, and dropping the exchange closes the
 //! connection.
 
+use super::dial::connect;
 use super::{AgentError, within};
 use crate::dirs::Directory;
 use crate::limits;
@@ -13,7 +14,6 @@ use hyper::client::conn::http1::{Builder, Connection};
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -61,20 +61,6 @@ impl Driver {
                 tracing::debug!(%error, "the connection to an agent ended");
             }
             self.0 = None;
-        }
-    }
-}
-
-/// Connects; a full backlog is tried again until the time is up.
-pub(super) async fn connect(agents: &Directory, id: &SandboxId) -> Result<UnixStream, AgentError> {
-    let path = agents.entry(&format!("{id}.sock"));
-    loop {
-        match UnixStream::connect(&path).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                tokio::time::sleep(limits::AGENT_CONNECT_PAUSE).await;
-            }
-            Err(error) => return Err(AgentError::Unreachable(error)),
         }
     }
 }

@@ -7,7 +7,7 @@ mod checks;
 
 pub(crate) use checks::{Lines, Seen, entry, event};
 
-use super::exchange::connect;
+use super::dial::connect;
 use super::upgrade::{Upgraded, upgrade};
 use super::{AgentClient, AgentError, json, within};
 use crate::limits;

@@ -4,7 +4,7 @@
 //! Must never hold more than one frame and one read of output, nor more input than it was given while
 //! [`Terminal::has_room`] held.
 
-use super::exchange::connect;
+use super::dial::connect;
 use super::upgrade::{Upgraded, upgrade};
 use super::{AgentClient, AgentError, FrameStream, Frames, Item, Source, path, within};
 use crate::limits;

@@ -1,6 +1,6 @@
 //! Filters over system calls: one table with a reason per row, compiled to classic BPF.
 //!
-//! Three profiles come out of it, one of them for the gateway, and with a list of its own a fourth for the importer. The agent's is installed at launch and stays on everything below it; the
+//! Three profiles come out of it, one of them for the gateway, and with a list of its own another for the importer. The agent's is installed at launch and stays on everything below it; the
 //! command's comes on top of it, so the agent's must allow whatever the command's does, and a little more.
 //! A number without a row does not exist (`ENOSYS`), so that next year's system calls are refused from birth and
 //! programs fall back; what is known and refused answers `EPERM`; another architecture (`int 0x80`) is killed.
@@ -30,6 +30,8 @@ pub enum Profile {
     Command,
     /// Of the unprivileged half of a server.
     Gateway,
+    /// The same where agents are in virtual machines.
+    GatewayOfMachines,
     /// Of the stages of an import, which read what strangers wrote.
     Importer,
 }

@@ -32,7 +32,8 @@ impl Row {
         match profile {
             Profile::Agent => self.agent,
             Profile::Command => self.command,
-            Profile::Gateway => self.gateway,
+            Profile::GatewayOfMachines if number == c::SYS_socket => MACHINE_SOCKET,
+            Profile::Gateway | Profile::GatewayOfMachines => self.gateway,
             Profile::Importer => importer::rule(number, self),
         }
     }
@@ -82,6 +83,11 @@ const SOCKET: Rule = Rule::ByArguments(
     NO_FAMILY,
 );
 const UNIX_SOCKET: Rule = Rule::ByArguments(&[(&[is(0, 1)], Verdict::Allow)], NO_FAMILY);
+/// And streams of `AF_VSOCK`.
+pub(super) const MACHINE_SOCKET: Rule = Rule::ByArguments(
+    &[(&[is(0, 1)], Verdict::Allow), (&[is(0, 40), kind(STREAM), is(2, 0)], Verdict::Allow)],
+    NO_FAMILY,
+);
 /// `SO_ATTACH_FILTER`, `SO_ATTACH_BPF` and their two `REUSEPORT` sisters, of `SOL_SOCKET`.
 const SETSOCKOPT: Rule = Rule::ByArguments(
     &[
@@ -182,7 +188,7 @@ pub const ROWS: &[Row] = &[
         agent: SOCKET,
         command: SOCKET,
         gateway: UNIX_SOCKET,
-        why: "unix, tcp and udp: the other families and protocols have each had their kernel exploits (AF_ALG: CVE-2026-31431; AF_VSOCK reaches a hypervisor), and opening one may load a module; answers that wait in a netlink socket are charged to nobody, 2 MiB each; the gateway has taken its addresses and makes unix sockets only",
+        why: "unix, tcp and udp: the other families and protocols have each had their kernel exploits (AF_ALG: CVE-2026-31431; AF_VSOCK reaches a hypervisor), and opening one may load a module; answers that wait in a netlink socket are charged to nobody, 2 MiB each; the gateway has taken its addresses and makes unix sockets only, and streams of AF_VSOCK where the operator has agents in virtual machines",
     },
     all(UNIX_SOCKET, &[c::SYS_socketpair], "unix: no other family has pairs"),
     all(

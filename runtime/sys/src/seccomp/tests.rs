@@ -1,6 +1,7 @@
 //! The compiled filters against the table, by an interpreter of classic BPF.
 
 use super::interpret::{expected, interpret};
+use super::table::MACHINE_SOCKET;
 use super::{Profile, ROWS, Row, Rule, STAGES, Stages, Verdict, compile, compile_beyond, name_of, number_of};
 use nix::errno::Errno;
 use proptest::prelude::*;
@@ -8,7 +9,8 @@ use std::fmt::Write;
 
 const X86_64: u32 = super::compile::AUDIT_ARCH_X86_64;
 const KILLED: u32 = libc::SECCOMP_RET_KILL_PROCESS;
-const PROFILES: [Profile; 4] = [Profile::Agent, Profile::Command, Profile::Gateway, Profile::Importer];
+const PROFILES: [Profile; 5] =
+    [Profile::Agent, Profile::Command, Profile::Gateway, Profile::GatewayOfMachines, Profile::Importer];
 
 fn by_arguments(number: u32) -> bool {
     let decides = |rule| matches!(rule, Rule::ByArguments(..));
@@ -20,7 +22,8 @@ fn by_arguments(number: u32) -> bool {
 /// Every rule that a row or the importer's list has.
 fn rules() -> impl Iterator<Item = Rule> {
     let of_row = |row: &'static Row| [row.agent, row.command, row.gateway];
-    ROWS.iter().flat_map(of_row).chain(STAGES.iter().map(|row| row.rule))
+    let lists = STAGES.iter().map(|row| row.rule).chain([MACHINE_SOCKET]);
+    ROWS.iter().flat_map(of_row).chain(lists)
 }
 
 /// Values around everything that the table compares with, with and without bits in the upper half.
@@ -155,6 +158,24 @@ fn who_unpacks_gets_no_process_no_code_and_no_socket() {
     assert_eq!(decide(libc::SYS_clone3, [0; 6]), Verdict::Fail(Errno::ENOSYS));
     assert_eq!(decide(libc::SYS_mprotect, [0, 4096, 1, 0, 0, 0]), Verdict::Allow);
     assert_eq!(decide(libc::SYS_mprotect, [0, 4096, 5, 0, 0, 0]), refused);
+}
+
+#[test]
+fn a_gateway_reaches_machines_only_where_it_is_said_to() {
+    let decide = |profile, arguments| {
+        let row = ROWS.iter().find(|row| row.numbers.contains(&libc::SYS_socket)).unwrap();
+        row.rule(libc::SYS_socket, profile).decide(arguments)
+    };
+    let refused = Verdict::Fail(Errno::EAFNOSUPPORT);
+    let nonblocking = 1 | 0o4000 | 0o200_0000;
+    let stream = [40, nonblocking, 0, 0, 0, 0];
+    assert_eq!(decide(Profile::Gateway, stream), refused);
+    assert_eq!(decide(Profile::GatewayOfMachines, stream), Verdict::Allow);
+    // Datagrams, another protocol, IP, netlink, AF_ALG.
+    for other in [[40, 2, 0], [40, 1, 1], [2, 1, 0], [10, 1, 0], [16, 3, 0], [38, 5, 0]] {
+        let arguments = [other[0], other[1], other[2], 0, 0, 0];
+        assert_eq!(decide(Profile::GatewayOfMachines, arguments), refused, "{other:?}");
+    }
 }
 
 #[test]
