@@ -6,16 +6,27 @@ pub(crate) use image::{FetchArgs, ImageCommand, Source};
 
 use crate::config::{self, Flags};
 use bulkhead_gateway::admin::{Ceiling, NO_CEILING};
+use bulkhead_protocol::agent::{AGENT_PROTOCOL, OLDEST_AGENT_PROTOCOL};
+use bulkhead_protocol::runtime::RUNTIME_PROTOCOL;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// Runs untrusted code on a plain Linux host, for many tenants at once.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, long_version = VERSIONS.as_str(), arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// This release, and which protocols it speaks inside: what an upgrade meets.
+static VERSIONS: LazyLock<String> = LazyLock::new(|| {
+    let release = env!("CARGO_PKG_VERSION");
+    format!(
+        "{release}\nagent protocol {AGENT_PROTOCOL}, oldest {OLDEST_AGENT_PROTOCOL}\nruntime protocol {RUNTIME_PROTOCOL}"
+    )
+});
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -233,6 +244,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_protocols() {
+        let told = Cli::command().render_long_version();
+        let agent = format!("agent protocol {AGENT_PROTOCOL}, oldest {OLDEST_AGENT_PROTOCOL}\n");
+        assert!(told.starts_with("bulkhead ") && told.contains(&agent), "{told}");
+        assert!(told.ends_with(&format!("runtime protocol {RUNTIME_PROTOCOL}\n")), "{told}");
     }
 
     #[test]

@@ -100,6 +100,22 @@ pub(crate) struct Version {
     pub(crate) version: &'static str,
     pub(crate) commit: &'static str,
     pub(crate) build_time: &'static str,
+    pub(crate) protocols: Protocols,
+}
+
+/// Which versions are spoken inside, for who upgrades: an agent outlives its gateway, a runtime is of the same release.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Protocols {
+    /// With agents of this release.
+    #[schema(minimum = 1)]
+    pub(crate) agent: u32,
+    /// With the oldest agents that are still spoken with.
+    #[schema(minimum = 1)]
+    pub(crate) oldest_agent: u32,
+    /// With the runtime.
+    #[schema(minimum = 1)]
+    pub(crate) runtime: u32,
 }
 
 /// Everything works.

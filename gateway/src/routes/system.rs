@@ -1,10 +1,12 @@
 //! Routes that need no key: version, OpenAPI, health.
 
-use crate::api::{Healthy, Version, openapi, refusals};
+use crate::api::{Healthy, Protocols, Version, openapi, refusals};
 use crate::app::App;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::limits;
 use crate::reply::{self, Reply, ReplyBody};
+use bulkhead_protocol::agent::{AGENT_PROTOCOL, OLDEST_AGENT_PROTOCOL};
+use bulkhead_protocol::runtime::RUNTIME_PROTOCOL;
 use hyper::StatusCode;
 use std::time::Instant;
 use tokio::sync::Mutex;
@@ -19,6 +21,11 @@ pub(crate) fn version() -> Reply {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("BULKHEAD_COMMIT").unwrap_or("unknown"),
         build_time: option_env!("BULKHEAD_BUILD_TIME").unwrap_or("unknown"),
+        protocols: Protocols {
+            agent: AGENT_PROTOCOL,
+            oldest_agent: OLDEST_AGENT_PROTOCOL,
+            runtime: RUNTIME_PROTOCOL,
+        },
     };
     reply::json(StatusCode::OK, &version)
 }

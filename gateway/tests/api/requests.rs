@@ -1,6 +1,8 @@
 //! Requests that are wrong, and what every answer has in common.
 
 use crate::world::World;
+use bulkhead_protocol::agent::{AGENT_PROTOCOL, OLDEST_AGENT_PROTOCOL};
+use bulkhead_protocol::runtime::RUNTIME_PROTOCOL;
 use serde_json::json;
 
 #[test]
@@ -11,6 +13,9 @@ fn answers_have_an_envelope_an_id_and_a_type() {
     let version = stranger.get("/api/version");
     assert_eq!(version.status, 200);
     assert!(["version", "commit", "buildTime"].iter().all(|name| version.json[*name].is_string()));
+    let protocols =
+        json!({"agent": AGENT_PROTOCOL, "oldestAgent": OLDEST_AGENT_PROTOCOL, "runtime": RUNTIME_PROTOCOL});
+    assert_eq!(version.json["protocols"], protocols);
     assert_eq!(stranger.get("/api/openapi.json").json["servers"][0]["url"], "/api");
     assert_eq!(stranger.get("/healthz").json, json!({"status": "ok"}));
     for (method, path, status) in [
