@@ -35,6 +35,9 @@ pub(crate) enum CallError {
     Refused { kind: RefusalKind, detail: String },
     #[error("the runtime gave an answer to another question")]
     Unexpected,
+    /// What it says would not be understood.
+    #[error("the runtime speaks protocol {0}, this gateway {RUNTIME_PROTOCOL}: both must be of one release")]
+    Version(u32),
     #[error("encode a call")]
     Encode(#[source] serde_json::Error),
     #[error("send to the runtime")]

@@ -27,7 +27,7 @@ use hyper::StatusCode;
 /// What a client learns of a call that the runtime did not carry out.
 fn runtime_error(error: CallError) -> ApiError {
     let (status, text) = match &error {
-        CallError::Away | CallError::Lost | CallError::Send(_) => {
+        CallError::Away | CallError::Lost | CallError::Send(_) | CallError::Version(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the runtime is not available")
         }
         CallError::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "the runtime did not answer in time"),

@@ -146,6 +146,7 @@ async fn greet(
         Ok(Reply::Hello { protocol: RUNTIME_PROTOCOL, release }) => {
             tracing::info!(release, "connected to the runtime");
         }
+        Ok(Reply::Hello { protocol, .. }) => return CallError::Version(protocol),
         Ok(_) => return CallError::Unexpected,
         Err(error) => return error,
     }

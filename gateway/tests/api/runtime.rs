@@ -58,6 +58,32 @@ struct State {
     connection: Option<Arc<UnixStream>>,
     /// Connections are taken and closed at once.
     away: bool,
+    speaks: Speaks,
+}
+
+/// Of which release a runtime is, as its hello tells.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) enum Speaks {
+    #[default]
+    Ours,
+    /// Of one that answers whoever asks.
+    Another(u32),
+    /// Of one that refuses a gateway of another release, as ours does.
+    Refuses(u32),
+}
+
+impl Speaks {
+    fn hello(self, gateway: u32) -> Reply {
+        let answer = |protocol| Reply::Hello { protocol, release: String::new() };
+        match self {
+            Self::Ours => answer(RUNTIME_PROTOCOL),
+            Self::Another(protocol) => answer(protocol),
+            Self::Refuses(protocol) => {
+                let detail = format!("the runtime speaks {protocol}, the gateway {gateway}");
+                Reply::Refused { kind: RefusalKind::Invalid, detail }
+            }
+        }
+    }
 }
 
 /// One launch.
@@ -130,7 +156,7 @@ impl FakeRuntime {
             return refused(RefusalKind::Failed);
         }
         match call {
-            Call::Hello { .. } => Reply::Hello { protocol: RUNTIME_PROTOCOL, release: String::new() },
+            Call::Hello { protocol } => state.speaks.hello(protocol),
             Call::ResolveImage { image, .. } if image.name() == "nothing" => {
                 refused(RefusalKind::UnknownImage)
             }
@@ -313,6 +339,12 @@ impl FakeRuntime {
     /// Makes a sandbox unknown without telling anybody.
     pub(crate) fn forget(&self, id: &str) {
         self.state.lock().unwrap().agents.remove(&SandboxId::parse(id).unwrap()).unwrap().agent.kill();
+    }
+
+    /// Another runtime takes the place of this one.
+    pub(crate) fn replace(&self, speaks: Speaks) {
+        self.state.lock().unwrap().speaks = speaks;
+        self.cut(Away::No);
     }
 
     /// Cuts the connection; `away` says whether the next is refused.
