@@ -3,10 +3,11 @@
 use crate::commands_agent::Commands;
 use crate::files_agent;
 use crate::pty_agent::Terminals;
+use crate::recorded::Recorded;
 use crate::runtime::image_name;
 use bulkhead_protocol::agent::{
-    AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, NAME_PATH,
-    OLDEST_AGENT_PROTOCOL, Program, StartFailure, StartFailureKind, Usage,
+    AGENT_PROTOCOL, EXECUTIONS_PATH, End, Ended, ExecutionSpec, HELLO_PATH, Hello, Hold, NAME_PATH, Program,
+    StartFailure, StartFailureKind, Usage,
 };
 use bulkhead_protocol::files::FILES_PATH;
 use bulkhead_protocol::frame::{FrameType, encode};
@@ -16,7 +17,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// One agent and its connections.
@@ -27,20 +28,26 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn start(dir: &Path, spec: &CreateSandbox) -> Self {
+    pub(crate) fn start(dir: &Path, spec: &CreateSandbox, recorded: &Arc<OnceLock<Recorded>>) -> Self {
         let path = dir.join(format!("{}.sock", spec.id));
         let listener = UnixListener::bind(&path).unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let (kept, image, launch) = (Arc::clone(&connections), image_name(&spec.image), spec.launch);
         let executions = Arc::new((Terminals::default(), Commands::default()));
+        let recorded = Arc::clone(recorded);
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 kept.lock().unwrap().push(stream.try_clone().unwrap());
                 let (image, executions) = (image.clone(), Arc::clone(&executions));
+                let recorded = Arc::clone(&recorded);
                 // A broken pipe is the gateway giving up, which is what most of this is for.
                 std::thread::spawn(move || {
                     let close = stream.try_clone().unwrap();
-                    serve(stream, (&image, launch), &executions).unwrap_or_default();
+                    match &*image {
+                        "recorded" => recorded.get_or_init(Recorded::default).serve(stream),
+                        _ => serve(stream, (&image, launch), &executions),
+                    }
+                    .unwrap_or_default();
                     close.shutdown(Shutdown::Both).unwrap_or_default();
                 });
             }
@@ -75,12 +82,6 @@ fn serve(
             "mute" => return stall(&mut stream),
             "liar" => hello.nonce = "another".to_owned(),
             "old" => hello.protocol = 0,
-            "previous" => {
-                let fields: Vec<_> =
-                    serde_json::from_slice::<serde_json::Map<_, _>>(&body)?.into_iter().collect();
-                assert_eq!(fields.len(), 2, "version 1 refuses what it does not know");
-                hello.protocol = OLDEST_AGENT_PROTOCOL;
-            }
             // The release after the next finds it so.
             "aged" if launch == 1 && HELLOS.fetch_add(1, Ordering::SeqCst) > 0 => hello.protocol = 0,
             // Of no use to the first gateway, which is killed before.
@@ -245,7 +246,7 @@ fn endless(stream: &mut UnixStream, first: &[u8], then: &[u8]) -> io::Result<()>
     }
 }
 
-fn request(stream: &mut UnixStream) -> io::Result<(String, Vec<u8>)> {
+pub(crate) fn request(stream: &mut UnixStream) -> io::Result<(String, Vec<u8>)> {
     stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut bytes = Vec::new();
     let head = loop {

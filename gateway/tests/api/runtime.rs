@@ -2,6 +2,7 @@
 
 use crate::agent::Agent;
 use crate::operator::Files;
+use crate::recorded::Recorded;
 use crate::runtime_images::{self, Images};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::image::{FoundImage, ImageId, ImageName, MostLimits};
@@ -22,7 +23,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// An id from which [`image_name`] finds the name again: what a fake agent does depends on it.
 pub(crate) fn image_id(name: &str) -> ImageId {
@@ -59,6 +60,8 @@ struct State {
     /// Connections are taken and closed at once.
     away: bool,
     speaks: Speaks,
+    /// What agents of the image `recorded` say.
+    recorded: Arc<OnceLock<Recorded>>,
 }
 
 /// Of which release a runtime is, as its hello tells.
@@ -247,7 +250,7 @@ impl FakeRuntime {
         assert_eq!(has_disk, spec.disk == Disk::Kept, "the disk of {}", spec.id);
         let newer = state.created.iter().all(|old| old.id != spec.id || old.launch < spec.launch);
         assert!(newer, "launch {} of {} is no new one", spec.launch, spec.id);
-        let (agent, launch) = (Agent::start(&self.agents_dir, &spec), spec.launch);
+        let (agent, launch) = (Agent::start(&self.agents_dir, &spec, &state.recorded), spec.launch);
         state.agents.insert(spec.id.clone(), Running { agent, launch, life: Life::Running });
         state.disks.insert(spec.id.clone());
         state.created.push(spec);
@@ -339,6 +342,11 @@ impl FakeRuntime {
     /// Makes a sandbox unknown without telling anybody.
     pub(crate) fn forget(&self, id: &str) {
         self.state.lock().unwrap().agents.remove(&SandboxId::parse(id).unwrap()).unwrap().agent.kill();
+    }
+
+    /// The recording that agents of the image `recorded` play, when all of them are through.
+    pub(crate) fn recorded(&self) -> Arc<OnceLock<Recorded>> {
+        Arc::clone(&self.state.lock().unwrap().recorded)
     }
 
     /// Another runtime takes the place of this one.
