@@ -95,6 +95,27 @@ build_weakened() {
   assert_static target/weakened/bulkhead-agent
 }
 
+# The last commit whose agent speaks the protocol before ours.
+OLDER=6472f71006e89d3265a35ced268af12f6acad466
+
+# False where the history does not reach so far.
+has_older() { git cat-file -e "$OLDER" 2>/dev/null; }
+
+# The programs of that commit into target/older/bin: what an upgrade meets. In a target directory of its own: crates with
+# the same names at other places would be taken for ours.
+build_older() {
+  local source=target/older/source build=$PWD/target/older/build
+  rm -rf "$source"
+  mkdir -p "$source" target/older/bin
+  git archive "$OLDER" | tar -x -C "$source"
+  cargo build --locked --manifest-path "$source/Cargo.toml" --target-dir "$build" -p bulkhead
+  RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --locked --manifest-path "$source/Cargo.toml" \
+    --target-dir "$build" --target "$(host_triple)" -p bulkhead-agent
+  install_atomically "$build/debug/bulkhead" target/older/bin/bulkhead
+  install_atomically "$build/$(host_triple)/debug/bulkhead-agent" target/older/bin/bulkhead-agent
+  assert_static target/older/bin/bulkhead-agent
+}
+
 # Whoever slipped the feature in, and how: such a program is not installed.
 assert_not_weakened() {
   ! grep -q "$WEAKEN_MARK" "$1" || die "$1 was built with the feature weaken, which is for attack tests only"

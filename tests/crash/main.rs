@@ -8,6 +8,7 @@ mod failpoints;
 mod gateway;
 mod kept;
 mod records;
+mod releases;
 mod restarts;
 mod stops;
 mod storm;

@@ -232,6 +232,14 @@ impl Server {
         self.learn();
     }
 
+    /// Puts the programs under test in the place of those it was started with, as an upgrade does.
+    pub fn upgrade(&mut self) {
+        self.stop();
+        self.options.programs = None;
+        self.bulkhead = program("bulkhead");
+        self.start_again();
+    }
+
     /// Key and name; both are others after a purge.
     fn learn(&mut self) {
         let read =
