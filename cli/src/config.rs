@@ -70,6 +70,16 @@ pub(crate) enum VsockAgents {
     Off,
 }
 
+/// Who has the unpacked layers of an image that an organisation imports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Layers {
+    /// All that import the same.
+    Shared,
+    /// That organisation alone.
+    PerTenant,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -119,6 +129,11 @@ pub(crate) struct Flags {
     /// [default: 300]
     #[arg(long)]
     pub(crate) image_sweep: Option<u64>,
+    /// Who has the files of an image that an organisation imports, shared or per-tenant: with the latter they are on the disk and
+    /// in the page cache once for each organisation, and nobody learns by them what others have; images of the host are
+    /// everybody's, and what is stored already stays as it is [default: shared]
+    #[arg(long, value_enum)]
+    pub(crate) layers: Option<Layers>,
     /// Whether anybody may make an organisation over the API, on or off [default: off]
     #[arg(long, value_enum)]
     pub(crate) register: Option<Register>,
@@ -197,6 +212,7 @@ pub(crate) struct Settings {
     pub(crate) memory_overcommit: Option<Overcommit>,
     pub(crate) cgroup_parent: CgroupParent,
     pub(crate) image_sweep: Duration,
+    pub(crate) layers: Layers,
     pub(crate) register: Register,
     pub(crate) vsock_agents: VsockAgents,
     pub(crate) gateway_uid: u32,
@@ -334,6 +350,7 @@ impl Flags {
             on_stop: self.on_stop.unwrap_or(OnStop::Keep),
             memory_overcommit: faults.note(overcommit(self.memory_overcommit), None),
             image_sweep: faults.note(image_sweep(self.image_sweep), IMAGE_SWEEP),
+            layers: self.layers.unwrap_or(Layers::Shared),
             cgroup_parent: faults.note(cgroup_parent(self.cgroup_parent.as_deref()), CgroupParent::default()),
             register: self.register.unwrap_or(Register::Off),
             vsock_agents: self.vsock_agents.unwrap_or(VsockAgents::Off),
@@ -377,6 +394,7 @@ impl Flags {
             memory_overcommit: flags.memory_overcommit.or(file.memory_overcommit),
             cgroup_parent: flags.cgroup_parent.or(file.cgroup_parent),
             image_sweep: flags.image_sweep.or(file.image_sweep),
+            layers: flags.layers.or(file.layers),
             register: flags.register.or(file.register),
             vsock_agents: flags.vsock_agents.or(file.vsock_agents),
             gateway_user: flags.gateway_user.or(file.gateway_user),

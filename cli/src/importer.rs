@@ -30,6 +30,9 @@ pub(crate) struct Order {
     /// Bytes that the image may have, where its owner has a ceiling.
     #[arg(long)]
     most: Option<u64>,
+    /// The organisation that alone shall have what is made; everybody where none is said.
+    #[arg(long)]
+    owner: Option<String>,
     /// Process number of who started this one, and whose end ends it; a stage cannot see it.
     #[arg(long)]
     parent: Option<i32>,
@@ -42,7 +45,10 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<()> {
     #[cfg(feature = "weaken")]
     bulkhead_runtime::weaken::read_environment()?;
     let places = Places::open(&order.images)?;
-    let job = Job::new(places.open_job(&order.job)?).leaving(promised(&order.images)).at_most(order.most);
+    let job = Job::new(places.open_job(&order.job)?)
+        .leaving(promised(&order.images))
+        .at_most(order.most)
+        .owned_by(order.owner.clone());
     let done = match order.stage {
         None => import(order, &places, &job)?,
         Some(stage) => stage.run(order, &places, &job)?,

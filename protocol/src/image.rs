@@ -19,6 +19,10 @@ pub const MAX_IMAGE_TEXT: usize = 1024;
 pub const IMPORT_TIME: Duration = Duration::from_secs(20 * 60);
 /// Exit status of an importer, and of its stages, that found no room on the disk, not even to say so.
 pub const EXIT_NO_ROOM: u8 = 28;
+/// Between a digest and whose it is.
+const OWNER_MARK: char = '@';
+/// Longest name of an owner, in bytes.
+const MAX_OWNER: usize = 64;
 /// Rows of one [`Reply::Images`](crate::runtime::Reply::Images), so that it fits into a packet.
 pub const IMAGE_PAGE: usize = 64;
 
@@ -105,7 +109,8 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// What an image is, whatever it is called: the digest of its configuration, or the built-in one.
+/// What an image is, whatever it is called: the digest of its configuration, or the built-in one. The same image stored
+/// for one organisation alone is another one, `sha256:DIGITS@ORGANISATION`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImageId(String);
@@ -116,7 +121,9 @@ pub struct InvalidImageId;
 
 impl fmt::Display for InvalidImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("must be sha256: and 64 hexadecimal digits")
+        f.write_str(
+            "must be sha256: and 64 hexadecimal digits, and may have @ and an organisation behind them",
+        )
     }
 }
 
@@ -131,15 +138,47 @@ impl ImageId {
         Self(Self::HOST.to_owned())
     }
 
-    /// Checks `text`, which may come from anywhere: `host`, or `sha256:` and 64 lower-case hexadecimal digits.
+    /// Checks `text`, which may come from anywhere: `host`, or `sha256:` and 64 lower-case hexadecimal digits, behind which
+    /// `@` and an owner may stand.
     ///
     /// # Errors
     /// [`InvalidImageId`].
     pub fn parse(text: &str) -> Result<Self, InvalidImageId> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let digest = |hex_digits: &str| hex_digits.len() == 64 && hex_digits.bytes().all(hex);
-        let fits = text == Self::HOST || text.strip_prefix("sha256:").is_some_and(digest);
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidImageId) }
+        let digits = |digits: &str| digits.len() == 64 && digits.bytes().all(hex);
+        let (digest, owner) = Self::parts(text);
+        let stored = digest.strip_prefix("sha256:").is_some_and(digits) && owner.is_none_or(is_owner);
+        if stored || text == Self::HOST { Ok(Self(text.to_owned())) } else { Err(InvalidImageId) }
+    }
+
+    /// The same image, stored for `owner` alone.
+    ///
+    /// # Errors
+    /// [`InvalidImageId`] where `owner` can be no organisation, and for the built-in one, which is everybody's.
+    pub fn owned_by(&self, owner: &str) -> Result<Self, InvalidImageId> {
+        Self::parse(&format!("{}{OWNER_MARK}{owner}", self.digest()))
+    }
+
+    /// The same image, whoever it is stored for.
+    #[must_use]
+    pub fn unowned(&self) -> Self {
+        Self(self.digest().to_owned())
+    }
+
+    /// The digest of its configuration, which says what is in it.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        Self::parts(&self.0).0
+    }
+
+    /// The organisation that it is stored for alone; `None` where it is stored for everybody.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        Self::parts(&self.0).1
+    }
+
+    fn parts(text: &str) -> (&str, Option<&str>) {
+        text.split_once(OWNER_MARK).map_or((text, None), |(digest, owner)| (digest, Some(owner)))
     }
 
     /// The id as text.
@@ -153,6 +192,11 @@ impl ImageId {
     pub fn is_host(&self) -> bool {
         self.0 == Self::HOST
     }
+}
+
+fn is_owner(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_OWNER).contains(&text.len()) && text.bytes().all(plain)
 }
 
 impl TryFrom<String> for ImageId {
@@ -246,7 +290,7 @@ pub struct ImageRow {
     pub org: Option<String>,
     /// Its full name, unique in its organisation.
     pub name: ImageName,
-    /// What it names.
+    /// What it names, whoever that is stored for.
     pub id: ImageId,
     /// Bytes of its unpacked layers.
     pub bytes: u64,
@@ -382,6 +426,24 @@ mod tests {
         };
         let bytes = serde_json::to_vec(&found).unwrap().len();
         assert!((2 * MAX_IMAGE_ENV - 2 * one..crate::runtime::MAX_PACKET - 1024).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn an_image_of_one_owner_is_another_one() {
+        let shared = ImageId::parse(&format!("sha256:{}", "0a".repeat(32))).unwrap();
+        let own = shared.owned_by("acme").unwrap();
+        assert_eq!(
+            (own.digest(), own.owner(), own.unowned()),
+            (shared.as_str(), Some("acme"), shared.clone())
+        );
+        assert_ne!(own, shared);
+        assert_ne!(own, shared.owned_by("other").unwrap());
+        assert_eq!(own.owned_by("other"), shared.owned_by("other"));
+        assert_eq!((ImageId::parse(own.as_str()), shared.owner()), (Ok(own), None));
+        for owner in ["", "a@b", "a/b", "../a", "a b", "a\0", &"a".repeat(MAX_OWNER + 1)] {
+            assert_eq!(shared.owned_by(owner), Err(InvalidImageId), "{owner}");
+        }
+        assert_eq!(ImageId::host().owned_by("acme"), Err(InvalidImageId));
     }
 
     #[test]

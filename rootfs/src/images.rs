@@ -5,6 +5,7 @@
 pub(crate) mod names;
 pub(crate) mod places;
 pub(crate) mod record;
+pub(crate) mod sharing;
 
 use crate::disk::Disks;
 use crate::error::{Doing, Error, Result};
@@ -20,6 +21,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use places::{LAYERS, Places, TREES};
 use record::Record;
+use sharing::Sharing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +30,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug)]
 pub(crate) struct Images {
     places: Places,
+    sharing: Sharing,
     records: BTreeMap<ImageId, Record>,
     names: Names,
     trees: OwnedFd,
@@ -36,24 +39,25 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Looks at what is there. What an import left that did not come to its end goes to the trash.
-    pub(crate) fn open(places: Places) -> Result<Self> {
+    /// Looks at what is there, whoever has it; `sharing` is for imports from here on. What an import left that did not come
+    /// to its end goes to the trash.
+    pub(crate) fn open(places: Places, sharing: Sharing) -> Result<Self> {
         places.clear_unfinished()?;
         let trees: BTreeSet<_> = places.list(TREES)?.into_iter().collect();
         let records = record::read_all(&places)?;
         let records: BTreeMap<_, _> = records
             .into_iter()
-            .filter(|record| trees.contains(record.tree()))
+            .filter(|record| trees.contains(&record.tree()))
             .map(|r| (r.id.clone(), r))
             .collect();
         let known: BTreeSet<_> = records.values().map(Record::tree).collect();
-        for name in trees.iter().filter(|name| !known.contains(name.as_str())) {
+        for name in trees.iter().filter(|name| !known.contains(*name)) {
             places.discard(TREES, name)?;
         }
         let mut names = Names::read(&places)?;
         names.keep(|given| records.contains_key(&given.id));
         let trees = places.open_directory(TREES)?;
-        Ok(Self { places, records, names, trees, unused_before: BTreeSet::new() })
+        Ok(Self { places, sharing, records, names, trees, unused_before: BTreeSet::new() })
     }
 
     /// `org`'s own before the host's.
@@ -72,8 +76,8 @@ impl Images {
     pub(crate) fn tree(&self, id: &ImageId) -> Result<OwnedFd> {
         let record = self.records.get(id).ok_or_else(|| Error::UnknownImage(id.to_string()))?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&self.trees, record.tree(), flags, Mode::empty())
-            .during("openat", || record.tree().to_owned())
+        openat(&self.trees, record.tree().as_str(), flags, Mode::empty())
+            .during("openat", || record.tree())
             .doing("open the tree of an image")
     }
 
@@ -118,7 +122,7 @@ impl Images {
         Some(ImageRow {
             org: given.org.clone(),
             name: given.name.clone(),
-            id: given.id.clone(),
+            id: given.id.unowned(),
             bytes: record.bytes,
             layers: u32::try_from(record.diff_ids.len()).unwrap_or(u32::MAX),
             created_us: given.created_us,
@@ -128,7 +132,7 @@ impl Images {
 
     /// Gives a name to what a finished import put into the store.
     pub(crate) fn name(&mut self, job: &str, order: &ImportImage) -> Result<ImageRow> {
-        let record = record::read_published(&self.places, job)?;
+        let record = record::read_published(&self.places, job, self.owner(order))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let given = Given {
             org: order.org.clone(),
@@ -143,6 +147,11 @@ impl Images {
         names.write(&self.places)?;
         self.names = names;
         self.row(&given).ok_or_else(|| Error::UnknownImage(given.id.to_string()))
+    }
+
+    /// Whose alone it is what this import makes.
+    pub(crate) fn owner<'o>(&self, order: &'o ImportImage) -> Option<&'o str> {
+        self.sharing.owner(order.org.as_deref())
     }
 
     /// How many bytes an image may have that is to get this name, which may be another's so far; `None` where the owner
@@ -212,12 +221,12 @@ impl Images {
             let Some(record) = self.records.get(id) else { continue };
             // The record first: one without a tree is passed over by a start, a tree without a record is cleared away.
             record::remove(&self.places, record)?;
-            self.places.discard(TREES, record.tree())?;
+            self.places.discard(TREES, &record.tree())?;
             self.records.remove(id);
         }
         let needed: BTreeSet<_> = self.records.values().flat_map(Record::layers).collect();
         let layers = self.places.list(LAYERS)?;
-        let unneeded: Vec<_> = layers.iter().filter(|name| !needed.contains(name.as_str())).collect();
+        let unneeded: Vec<_> = layers.iter().filter(|name| !needed.contains(*name)).collect();
         for name in &unneeded {
             self.places.discard(LAYERS, name)?;
         }

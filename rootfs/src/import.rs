@@ -28,6 +28,7 @@ mod source;
 mod unpack;
 
 pub use assemble::assemble;
+pub(crate) use digest::Digest;
 pub use failure::{Failure, Outcome};
 pub use job::{Job, Layers};
 pub(crate) use limits::ROOM_KEPT;

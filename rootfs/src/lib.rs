@@ -19,4 +19,5 @@ pub mod volume;
 
 pub use error::{Error, Result};
 pub use images::places::{Places, empty_trash};
-pub use store::{Part, Root, Store, Wish};
+pub use images::sharing::Sharing;
+pub use store::{Part, Root, Store, Terms, Wish};

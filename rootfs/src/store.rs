@@ -8,6 +8,7 @@ use crate::host_image;
 use crate::idmap::MapCache;
 use crate::images::Images;
 use crate::images::places::Places;
+use crate::images::sharing::Sharing;
 use crate::import::{Failure, Job};
 use crate::overlay::{self, passing::Passing};
 use bulkhead_protocol::image::{
@@ -57,6 +58,15 @@ pub struct Wish<'a> {
     pub disk_bytes: u64,
 }
 
+/// What an import is told of its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Bytes that the image may have, where its owner has a ceiling.
+    pub most: Option<u64>,
+    /// Who alone shall have what it makes; `None` is everybody.
+    pub owner: Option<String>,
+}
+
 /// What a launch needs to enter a root: detached mounts, visible to nobody else.
 #[derive(Debug)]
 pub struct Root {
@@ -82,13 +92,19 @@ pub struct Part {
 impl Store {
     /// Opens the store of images in `<state-dir>/images` and of disks in `volume`, and makes the built-in image if
     /// it is not there. `neutral` is the id range that everything on disk belongs to; `scratch` a directory of
-    /// ours that nobody else may enter.
+    /// ours that nobody else may enter; `sharing` says who has what is imported from here on.
     ///
     /// The calling process must be in a mount namespace of its own.
     ///
     /// # Errors
     /// The first step that failed.
-    pub fn open(state_dir: &Path, volume: &Path, scratch: &Path, neutral: IdRange) -> Result<Self> {
+    pub fn open(
+        state_dir: &Path,
+        volume: &Path,
+        scratch: &Path,
+        neutral: IdRange,
+        sharing: Sharing,
+    ) -> Result<Self> {
         let directory = state_dir.join("images");
         let skeleton = open(&host_image::ensure(&directory, neutral.base)?)?;
         let nothing = overlay::directory(skeleton.as_fd(), c"mnt")?;
@@ -96,7 +112,7 @@ impl Store {
         Ok(Self {
             state_dir: state_dir.to_owned(),
             neutral,
-            images: Images::open(Places::open(&directory)?)?,
+            images: Images::open(Places::open(&directory)?, sharing)?,
             disks: Disks::open(volume, neutral.base)?,
             skeleton,
             host_usr: open(Path::new("/usr"))?,
@@ -139,15 +155,15 @@ impl Store {
         self.images.inspect(org, name, &self.disks)
     }
 
-    /// Makes the directory of an import, for a process of the neutral range, and says how many bytes its image may have;
-    /// `None` where its owner has no ceiling.
+    /// Makes the directory of an import, for a process of the neutral range, and says what that is to be told.
     ///
     /// # Errors
     /// [`Error::Import`] where its owner may have no other, or as mkdir(2).
-    pub fn begin_import(&self, job: &str, order: &ImportImage) -> Result<Option<u64>> {
+    pub fn begin_import(&self, job: &str, order: &ImportImage) -> Result<Terms> {
         let most = self.images.room_for(order).map_err(Error::Import)?;
+        let owner = self.images.owner(order).map(str::to_owned);
         self.images.places().make_job(job, self.neutral.base)?;
-        Ok(most)
+        Ok(Terms { most, owner })
     }
 
     /// Gives the image of a finished import its name.

@@ -47,4 +47,4 @@ pub use instance::Instance;
 #[cfg(feature = "fuzzing")]
 pub use launch::fuzzing::Planner;
 pub use policy::ImagePolicy;
-pub use roots::{ImportFailure, Part, Root, RootError, Roots, Wish};
+pub use roots::{ImportFailure, ImportTerms, Part, Root, RootError, Roots, Wish};

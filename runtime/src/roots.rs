@@ -51,6 +51,15 @@ pub struct Wish<'a> {
     pub disk_bytes: u64,
 }
 
+/// What an import is told of its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportTerms {
+    /// Bytes that the image may have, where its owner has a ceiling.
+    pub most: Option<u64>,
+    /// Who alone shall have what it makes; `None` is everybody.
+    pub owner: Option<String>,
+}
+
 /// Why an import came to no image.
 #[derive(Debug)]
 pub enum ImportFailure {
@@ -102,12 +111,11 @@ pub trait Roots {
     /// How many bytes may still be put beside the images.
     fn image_room(&self) -> u64;
 
-    /// Makes room for an import of this name, which its process finds by it, and says how many bytes the image may have;
-    /// `None` where its owner has no ceiling.
+    /// Makes room for an import of this name, which its process finds by it, and says what that process is to be told.
     ///
     /// # Errors
     /// Whatever failed.
-    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<Option<u64>, ImportFailure>;
+    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<ImportTerms, ImportFailure>;
 
     /// The process of an import has ended well: the image gets its name.
     ///

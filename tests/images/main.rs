@@ -6,6 +6,7 @@ mod cost;
 mod hostile;
 mod interrupted;
 mod make;
+mod sharing;
 mod tools;
 
 use bulkhead_protocol::image::{ImageCeilings, ImageName, ImageRow, ImportImage};
@@ -31,11 +32,23 @@ fn order(link: &mut RuntimeLink, name: &str, source: &Path) {
 
 /// Sends an order of an organisation, which may have so much.
 fn order_for(link: &mut RuntimeLink, org: Option<&str>, ceilings: ImageCeilings, name: &str, source: &Path) {
+    drop(order_with_progress(link, org, ceilings, name, source));
+}
+
+/// The same; gives the file that is told how it goes.
+fn order_with_progress(
+    link: &mut RuntimeLink,
+    org: Option<&str>,
+    ceilings: ImageCeilings,
+    name: &str,
+    source: &Path,
+) -> File {
     let name = ImageName::parse(name).expect("a name");
     let order = ImportImage { org: org.map(str::to_owned), name, created_by: None, ceilings };
     let source = File::open(source).expect("the source");
     let progress = tempfile::tempfile().expect("a file");
     link.send_with(Call::ImportImage(order), &[source.as_fd(), progress.as_fd()]);
+    progress
 }
 
 /// Imports a layout.

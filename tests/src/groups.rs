@@ -70,6 +70,18 @@ pub fn memory_used(sandbox: &Sandbox<'_>) -> u64 {
     value(sandbox, &["memory.current", "memory.usage_in_bytes"]).parse().expect("a number of bytes")
 }
 
+/// Bytes of page cache that were brought in on its account, files in memory included.
+///
+/// # Panics
+/// When no group says.
+#[must_use]
+pub fn page_cache(sandbox: &Sandbox<'_>) -> u64 {
+    let text = value(sandbox, &["memory.stat"]);
+    // The old tree tells that of the groups below apart.
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    field("total_cache ").or_else(|| field("file ")).unwrap_or_else(|| panic!("no page cache in {text}"))
+}
+
 /// Cpu time that its processes have used, in microseconds.
 ///
 /// # Panics

@@ -1,9 +1,12 @@
 //! What the host's `/proc` tells of processes. Everything that vanishes while it is read is left out.
 
+use crate::eventually::eventually;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// First id of the ranges that sandboxes get; nothing else on a host has such ids.
 pub const FIRST_SANDBOX_ID: u32 = 1_879_048_192;
@@ -178,4 +181,33 @@ pub fn available_kib() -> u64 {
 pub fn used_bytes(path: &Path) -> u64 {
     let seen = nix::sys::statvfs::statvfs(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     (seen.blocks() - seen.blocks_free()) * seen.fragment_size()
+}
+
+/// Bytes of a file that are in the page cache. It is not read for that (mincore(2)).
+///
+/// # Panics
+/// When `fincore` of util-linux does not say.
+#[must_use]
+pub fn cached_bytes(path: &Path) -> u64 {
+    let arguments = ["--bytes", "--noheadings", "--output", "res"];
+    let output = Command::new("fincore").args(arguments).arg(path).output();
+    let output = output.expect("fincore (package util-linux-extra)");
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    text.parse().unwrap_or_else(|_| panic!("fincore {}: {output:?}", path.display()))
+}
+
+/// Takes a file that is on the disk out of the page cache.
+///
+/// # Panics
+/// When some of it stays there.
+pub fn forget_cached(path: &Path) {
+    let file = fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    eventually(&format!("{} leaves the page cache", path.display()), || {
+        file.sync_all().map_err(|e| e.to_string())?;
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).map_err(|e| e.to_string())?;
+        match cached_bytes(path) {
+            0 => Ok(()),
+            left => Err(format!("{left} bytes are there")),
+        }
+    });
 }

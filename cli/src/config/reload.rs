@@ -20,7 +20,7 @@ pub(crate) fn needs_restart(half: Half, old: &Settings, new: &Settings) -> Vec<&
         ("log-format", old.log_format != new.log_format),
     ];
     let own = match half {
-        Half::Runtime => vec![("agent", old.agent != new.agent)],
+        Half::Runtime => vec![("agent", old.agent != new.agent), ("layers", old.layers != new.layers)],
         Half::Gateway => vec![
             ("listen", old.listen != new.listen),
             ("metrics-listen", old.metrics_listen != new.metrics_listen),
@@ -40,10 +40,10 @@ mod tests {
     fn a_half_names_what_it_cannot_change() {
         let flags = Flags::default();
         let old = flags.settings_with(None).unwrap();
-        let text = "listen = '127.0.0.1:1'\nrun-dir = '/r'\nagent = '/a'\npool = 3\nlog = 'debug'";
+        let text = "listen = '127.0.0.1:1'\nrun-dir = '/r'\nagent = '/a'\npool = 3\nlog = 'debug'\nlayers = 'per-tenant'";
         let new = flags.settings_with(Some(text)).unwrap();
         assert_eq!(needs_restart(Half::Gateway, &old, &new), ["run-dir", "listen"]);
-        assert_eq!(needs_restart(Half::Runtime, &old, &new), ["run-dir", "agent"]);
+        assert_eq!(needs_restart(Half::Runtime, &old, &new), ["run-dir", "agent", "layers"]);
         assert!(needs_restart(Half::Runtime, &old, &old).is_empty());
     }
 }

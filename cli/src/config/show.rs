@@ -39,6 +39,7 @@ fn in_force(flags: &Flags, settings: Settings) -> Flags {
         memory_overcommit: given.memory_overcommit,
         cgroup_parent: given.cgroup_parent,
         image_sweep: Some(settings.image_sweep.as_secs()),
+        layers: Some(settings.layers),
         register: Some(settings.register),
         vsock_agents: Some(settings.vsock_agents),
         tls_certificate: settings.tls.as_ref().map(|files| files.certificate.clone()),
@@ -95,6 +96,7 @@ mod tests {
         assert!(shown.contains("# Sandboxes made ahead, at most 256 [default: 0]\npool = 7\n"), "{shown}");
         let read: Flags = toml::from_str(&shown).unwrap();
         assert_eq!((read.pool, read.memory_overcommit), (Some(7), Some(1.5)));
+        assert!(shown.contains("\nlayers = \"shared\"\n"), "{shown}");
         assert!(shown.contains("# metrics-listen =\n"));
         let images = "[images.code]\nenv = { A = 'b' }\nlimits = { pids = 40 }";
         let flags = Flags { images: toml::from_str::<Flags>(images).unwrap().images, ..flags };

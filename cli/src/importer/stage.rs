@@ -39,8 +39,9 @@ impl Stage {
     pub(super) fn start(self, order: &Order, owners: BorrowedFd<'_>) -> anyhow::Result<Exit> {
         let images = order.images.to_str().context("the path of the store")?;
         let words = ["bulkhead", "importer", "--images", images, "--job", &order.job, "--stage", self.word()];
-        let most = order.most.map(|bytes| ["--most".to_owned(), bytes.to_string()]);
-        let words = words.into_iter().chain(most.iter().flatten().map(String::as_str));
+        let most = order.most.map(|bytes| format!("--most={bytes}"));
+        let owner = order.owner.as_ref().map(|owner| format!("--owner={owner}"));
+        let words = words.into_iter().chain(most.iter().chain(&owner).map(String::as_str));
         let environment = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
         let envp = Strings::of_words(environment.iter().map(String::as_str)).context("the environment")?;
         let argv = Strings::of_words(words).context("the arguments")?;
@@ -61,7 +62,7 @@ impl Stage {
         let layers = places.open_layers()?;
         let reach = Reach { job: places.open_job(&order.job)?, layers: layers.try_clone()?, owners };
         let mut progress = Progress::new(std::io::stdout().as_fd().try_clone_to_owned()?);
-        let layers = Layers::new(layers);
+        let layers = Layers::new(layers, order.owner.clone());
         let done = match self {
             Self::Unpack => {
                 let given = match Given::open(stdin()?) {

@@ -1,16 +1,16 @@
 //! The store of images and disks, as the launcher wants it.
 
-use crate::config::Settings;
+use crate::config::{Layers, Settings};
 use anyhow::Context;
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::image::{
     Collected, FoundImage, ImageDetails, ImageId, ImageName, ImageRow, ImportImage,
 };
 use bulkhead_protocol::runtime::{Disk, ImagesOf};
-use bulkhead_rootfs::Store;
 use bulkhead_rootfs::disk::Use;
 use bulkhead_rootfs::import::Failure;
-use bulkhead_runtime::{ImportFailure, NEUTRAL, Part, Root, RootError, Roots, Wish};
+use bulkhead_rootfs::{Sharing, Store};
+use bulkhead_runtime::{ImportFailure, ImportTerms, NEUTRAL, Part, Root, RootError, Roots, Wish};
 use std::path::Path;
 
 /// The store of images, as the launcher wants it.
@@ -19,7 +19,11 @@ pub(super) struct ImageRoots(Store);
 impl ImageRoots {
     pub(super) fn open(settings: &Settings, volume: &Path) -> anyhow::Result<Self> {
         let scratch = settings.run_dir.join("mounts/layers");
-        let store = Store::open(&settings.state_dir, volume, &scratch, NEUTRAL);
+        let sharing = match settings.layers {
+            Layers::Shared => Sharing::All,
+            Layers::PerTenant => Sharing::Organisation,
+        };
+        let store = Store::open(&settings.state_dir, volume, &scratch, NEUTRAL, sharing);
         Ok(Self(store.context("open the store of images")?))
     }
 }
@@ -57,8 +61,9 @@ impl Roots for ImageRoots {
         self.0.image_room()
     }
 
-    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<Option<u64>, ImportFailure> {
-        self.0.begin_import(job, order).map_err(of_store)
+    fn begin_import(&mut self, job: &str, order: &ImportImage) -> Result<ImportTerms, ImportFailure> {
+        let terms = self.0.begin_import(job, order).map_err(of_store)?;
+        Ok(ImportTerms { most: terms.most, owner: terms.owner })
     }
 
     fn finish_import(&mut self, job: &str, order: &ImportImage) -> Result<ImageRow, ImportFailure> {

@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Unpacked layers, named by the digest of their tar stream.
+/// Unpacked layers, named by the digest of their tar stream and whose they are ([`super::sharing::place`]).
 pub(crate) const LAYERS: &str = "layers";
-/// Roots of images, named by the digest of their configuration.
+/// Roots of images, named by the digest of their configuration in the same way.
 pub(crate) const TREES: &str = "trees";
 /// What is known of each image.
 pub(crate) const RECORDS: &str = "records";

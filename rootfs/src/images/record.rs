@@ -1,6 +1,7 @@
 //! What is known of an image, in a file of its own.
 
 use super::places::{Places, RECORDS};
+use super::sharing::place;
 use crate::error::{Doing, Error, Result};
 use crate::import::Job;
 use bulkhead_protocol::image::{ImageDefaults, ImageId};
@@ -10,10 +11,8 @@ use std::io::ErrorKind;
 
 /// Ending of these files.
 const ENDING: &str = ".json";
-/// Beginning of every digest.
-const ALGORITHM: &str = "sha256:";
 
-/// An image.
+/// An image. Its id says whose it is, and with that what its parts are called, whatever holds for imports now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
@@ -27,18 +26,14 @@ pub(crate) struct Record {
 
 impl Record {
     /// Name of its tree.
-    pub(crate) fn tree(&self) -> &str {
-        digits(self.id.as_str())
+    pub(crate) fn tree(&self) -> String {
+        place(self.id.digest(), self.id.owner())
     }
 
-    /// Names of its layers.
-    pub(crate) fn layers(&self) -> impl Iterator<Item = &str> {
-        self.diff_ids.iter().map(|diff_id| digits(diff_id))
+    /// Names of its layers, in the order of their digests.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = String> {
+        self.diff_ids.iter().map(|diff_id| place(diff_id, self.id.owner()))
     }
-}
-
-fn digits(digest: &str) -> &str {
-    digest.strip_prefix(ALGORITHM).unwrap_or(digest)
 }
 
 pub(crate) fn read_all(places: &Places) -> Result<Vec<Record>> {
@@ -56,9 +51,10 @@ fn read(places: &Places, name: &str) -> Result<Record> {
     serde_json::from_slice(&text).map_err(|source| Error::Unreadable { path, source })
 }
 
-/// The image that an import has published.
-pub(crate) fn read_published(places: &Places, job: &str) -> Result<Record> {
-    let told = Job::new(places.open_job(job)?).image().map_err(Error::Import)?;
+/// The image that an import of `owner` has published.
+pub(crate) fn read_published(places: &Places, job: &str, owner: Option<&str>) -> Result<Record> {
+    let job = Job::new(places.open_job(job)?).owned_by(owner.map(str::to_owned));
+    let told = job.image().map_err(Error::Import)?;
     read(places, &format!("{}{ENDING}", told.tree()))
 }
 

@@ -5,6 +5,7 @@ use super::failure::{Failure, Outcome, Step, Told};
 use super::limits;
 use super::place::{Path, open_below};
 use crate::images::record::Record;
+use crate::images::sharing::place;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
@@ -37,19 +38,22 @@ pub struct Job {
     promised: u64,
     /// Bytes that the image may have, where its owner has a ceiling.
     most: Option<u64>,
+    /// Who alone shall have it.
+    owner: Option<String>,
 }
 
 /// The layers of the store.
 #[derive(Debug)]
 pub struct Layers {
     directory: OwnedFd,
+    owner: Option<String>,
 }
 
 impl Job {
     /// Takes an open directory.
     #[must_use]
     pub fn new(directory: OwnedFd) -> Self {
-        Self { directory, promised: 0, most: None }
+        Self { directory, promised: 0, most: None, owner: None }
     }
 
     /// The same, which leaves so many bytes of its disk to others.
@@ -62,6 +66,12 @@ impl Job {
     #[must_use]
     pub fn at_most(self, most: Option<u64>) -> Self {
         Self { most, ..self }
+    }
+
+    /// The same, whose image is one organisation's alone, or everybody's.
+    #[must_use]
+    pub fn owned_by(self, owner: Option<String>) -> Self {
+        Self { owner, ..self }
     }
 
     /// Bytes that the image may have, where its owner has a ceiling.
@@ -96,8 +106,14 @@ impl Job {
         self.write_json(IMAGE, record)
     }
 
+    /// What it turned out to be. Whose it is was not for the reader of the source to say.
     pub(crate) fn image(&self) -> Outcome<Record> {
-        self.read_json(IMAGE)
+        let told: Record = self.read_json(IMAGE)?;
+        let id = match &self.owner {
+            None => told.id.unowned(),
+            Some(owner) => told.id.owned_by(owner).map_err(|error| Failure::Other(error.to_string()))?,
+        };
+        Ok(Record { id, ..told })
     }
 
     fn write_json<T: serde::Serialize>(&self, name: &str, value: &T) -> Outcome {
@@ -112,14 +128,14 @@ impl Job {
 }
 
 impl Layers {
-    /// Takes an open directory.
+    /// Takes an open directory, of which those of `owner` alone are seen, or those of everybody.
     #[must_use]
-    pub fn new(directory: OwnedFd) -> Self {
-        Self { directory }
+    pub fn new(directory: OwnedFd, owner: Option<String>) -> Self {
+        Self { directory, owner }
     }
 
     pub(crate) fn find(&self, digest: &Digest) -> Outcome<Option<OwnedFd>> {
-        directory(self.directory.as_fd(), digest.hex())
+        directory(self.directory.as_fd(), &place(digest.as_str(), self.owner.as_deref()))
     }
 }
 
@@ -172,4 +188,33 @@ pub(crate) fn read(parent: BorrowedFd<'_>, name: &str, most: u64) -> Outcome<Vec
         return Err(Failure::Other(format!("{name} is too long")));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bulkhead_protocol::image::{ImageDefaults, ImageId};
+
+    fn job(directory: &tempfile::TempDir) -> Job {
+        Job::new(std::fs::File::open(directory.path()).unwrap().into())
+    }
+
+    /// Who reads a stranger's bytes may have been taken over by them.
+    #[test]
+    fn whose_an_image_is_the_order_says_and_not_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let id = ImageId::parse(Digest::of(b"an image").as_str()).unwrap();
+        let told = Record {
+            id: id.owned_by("another").unwrap(),
+            diff_ids: vec![Digest::of(b"a layer").as_str().to_owned()],
+            defaults: ImageDefaults::default(),
+            bytes: 1,
+        };
+        job(&directory).write_image(&told).unwrap();
+        assert_eq!(job(&directory).image().unwrap().id, id);
+        let own = job(&directory).owned_by(Some("acme".into())).image().unwrap();
+        assert_eq!(own.id, id.owned_by("acme").unwrap());
+        assert_ne!((own.tree(), own.layers().next()), (told.tree(), told.layers().next()));
+        assert!(job(&directory).owned_by(Some("../acme".into())).image().is_err());
+    }
 }

@@ -16,16 +16,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The first step that failed; a collection takes away what was moved.
 pub fn publish(places: &Places, job: &Job) -> Outcome {
     let image = job.image()?;
-    let id = Digest::parse(image.id.as_str())?;
+    Digest::parse(image.id.digest())?;
     if let Some(unpacked) = job::directory(job.directory(), job::LAYERS)? {
         let layers = places.open_layers().map_err(failed)?;
-        for diff_id in &image.diff_ids {
-            let name = Digest::parse(diff_id)?;
-            put(unpacked.as_fd(), name.hex(), layers.as_fd(), name.hex())?;
+        for (diff_id, place) in image.diff_ids.iter().zip(image.layers()) {
+            put(unpacked.as_fd(), Digest::parse(diff_id)?.hex(), layers.as_fd(), &place)?;
         }
     }
     let trees = places.open_directory(TREES).map_err(failed)?;
-    put(job.directory(), job::TREE, trees.as_fd(), id.hex())?;
+    put(job.directory(), job::TREE, trees.as_fd(), &image.tree())?;
     for directory in [LAYERS, TREES] {
         let opened = places.open_directory(directory).map_err(failed)?;
         nix::unistd::fsync(&opened).step("fsync", directory.as_bytes())?;

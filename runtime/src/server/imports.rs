@@ -9,7 +9,7 @@ use super::{Server, chain};
 use crate::cgroup::{Bounds, Group};
 use crate::conn::Waiter;
 use crate::error::{Doing, Error, Result};
-use crate::roots::ImportFailure;
+use crate::roots::{ImportFailure, ImportTerms};
 use bulkhead_protocol::image::{EXIT_NO_ROOM, IMPORT_TIME, ImportImage};
 use bulkhead_protocol::runtime::{RefusalKind, Reply, Scarce};
 use bulkhead_sys::call::exec::Strings;
@@ -117,14 +117,15 @@ impl Imports {
     }
 
     /// Straight into its group; it has the two descriptors and nothing else of ours.
-    fn spawn(&self, job: &str, most: Option<u64>, order: &Waiting, group: &Group) -> Result<OwnedFd> {
+    fn spawn(&self, job: &str, terms: &ImportTerms, order: &Waiting, group: &Group) -> Result<OwnedFd> {
         const DOING: &str = "start an importer";
         let HelperCommand { program, arguments } = &self.command;
         let parent = std::process::id().to_string();
         let words = std::iter::once("bulkhead").chain(arguments.iter().map(String::as_str));
         let words = words.chain(["--job", job, "--parent", &parent]);
-        let most = most.map(|bytes| ["--most".to_owned(), bytes.to_string()]);
-        let words = words.chain(most.iter().flatten().map(String::as_str));
+        let most = terms.most.map(|bytes| format!("--most={bytes}"));
+        let owner = terms.owner.as_ref().map(|owner| format!("--owner={owner}"));
+        let words = words.chain(most.iter().chain(&owner).map(String::as_str));
         let argv = Strings::of_words(words).during("execve", || "arguments".into()).doing(DOING)?;
         let program = CString::new(program.as_os_str().as_bytes()).map_err(|_| nix::errno::Errno::EINVAL);
         let program = program.during("execve", || "program".into()).doing(DOING)?;
@@ -215,10 +216,10 @@ impl Server {
         job: &str,
         next: &Waiting,
     ) -> std::result::Result<OwnedFd, ImportFailure> {
-        let most = self.roots.begin_import(job, &next.order)?;
+        let terms = self.roots.begin_import(job, &next.order)?;
         let start = || -> Result<OwnedFd> {
             let group = self.groups.create_for_import(job, BOUNDS)?;
-            let handle = self.imports.spawn(job, most, next, &group)?;
+            let handle = self.imports.spawn(job, &terms, next, &group)?;
             match self.poll.add(handle.as_fd(), Token::Import(number)) {
                 Ok(()) => Ok(handle),
                 Err(error) => {
