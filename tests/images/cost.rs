@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tar::EntryType;
 
 /// Creates of each kind.
 const ROUNDS: usize = 40;
@@ -143,7 +144,7 @@ fn unpacking_keeps_up_with_tar() {
 }
 
 /// A layout with one layer that is written to the disk as it is made: it need not fit into memory.
-fn of_mebibytes(mebibytes: u64) -> tempfile::TempDir {
+pub(crate) fn of_mebibytes(mebibytes: u64) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let at = directory.path();
     let blobs = at.join("blobs/sha256");
@@ -151,14 +152,21 @@ fn of_mebibytes(mebibytes: u64) -> tempfile::TempDir {
     let path = at.join("layer");
     let mut layer = tar::Builder::new(std::io::BufWriter::new(fs::File::create(&path).expect("a file")));
     let block: Vec<u8> = (0..1 << 20).map(|at: u32| at.to_le_bytes()[1] ^ at.to_le_bytes()[0]).collect();
-    let mut append = |name: &str, mode, bytes: &mut dyn std::io::Read, length| {
+    let header = |kind, mode, length| {
         let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
         header.set_size(length);
         header.set_mode(mode);
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
-        layer.append_data(&mut header, name, bytes).expect("a member");
+        header
+    };
+    for name in ["bin/cat", "bin/dd"] {
+        layer.append_link(&mut header(EntryType::Symlink, 0o777, 0), name, "sh").expect("a member");
+    }
+    let mut append = |name: &str, mode, bytes: &mut dyn std::io::Read, length| {
+        layer.append_data(&mut header(EntryType::Regular, mode, length), name, bytes).expect("a member");
     };
     let shell = fs::read("/bin/busybox").expect("package busybox-static");
     append("bin/sh", 0o755, &mut &shell[..], shell.len() as u64);

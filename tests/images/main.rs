@@ -6,6 +6,7 @@ mod cost;
 mod hostile;
 mod interrupted;
 mod make;
+mod page_cache;
 mod sharing;
 mod tools;
 
