@@ -451,7 +451,7 @@ mod tests {
         let row = ImageRow {
             org: Some("z".repeat(64)),
             name: ImageName::parse(&format!("{}:b", "a".repeat(MAX_IMAGE_NAME - 2))).unwrap(),
-            id: ImageId::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
+            id: ImageId::parse(&format!("sha256:{}@{}", "0".repeat(64), "z".repeat(MAX_OWNER))).unwrap(),
             bytes: u64::MAX,
             layers: u32::MAX,
             created_us: i64::MIN,
