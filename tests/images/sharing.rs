@@ -2,7 +2,7 @@
 //! changed. `shared` is the control of everything that `per-tenant` keeps apart.
 
 use crate::make::{Image, Layer, busybox};
-use crate::{import, order_with_progress};
+use crate::{import, order_for, order_with_progress};
 use bulkhead_protocol::image::{ImageName, ImportProgress};
 use bulkhead_protocol::runtime::{Call, Reply};
 use bulkhead_tests::sandbox::Run;
@@ -14,6 +14,7 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 const MODES: [&str; 2] = ["shared", "per-tenant"];
 /// Bytes of the file that is looked for on the disk and in the page cache.
@@ -324,4 +325,38 @@ fn a_store_goes_on_when_the_setting_changes() {
     assert_eq!((inodes(&server).len(), names(&server, "trees").len()), (2, 2));
     two.delete_all();
     assert_nothing_stored(&server);
+}
+
+/// As in X14, where the parts of an image are called otherwise: nothing of an import that was cut stays.
+#[test]
+fn x14_an_import_of_ones_own_that_is_cut_leaves_nothing() {
+    let server = server("per-tenant");
+    let one = Tenant::new(&server, "one");
+    let mut files = busybox().directory("many");
+    for number in 0..1500 {
+        files = files.file(&format!("many/{number}"), &[1; 3000]);
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    Image::of([files, Layer::new().file("last", b"1")]).write_layout(directory.path(), |_| {});
+    let order = |link: &mut RuntimeLink| {
+        order_for(link, Some(&one.org), Default::default(), "own", directory.path());
+    };
+    for point in 0..4 {
+        let mut link = RuntimeLink::to(&server);
+        order(&mut link);
+        std::thread::sleep(Duration::from_millis(100) * point);
+        server.kill_half("runtime");
+        let image = ImageName::parse("own").expect("a name");
+        // It may have come to its end.
+        let gone = RuntimeLink::to(&server).call(Call::RemoveImage { org: Some(one.org.clone()), image });
+        assert!(matches!(gone, Reply::ImageRemoved | Reply::Refused { .. }), "{gone:?}");
+        assert_nothing_stored(&server);
+        let mut link = RuntimeLink::to(&server);
+        order(&mut link);
+        assert!(matches!(link.answer(), Some(Reply::Imported(_))), "point {point}");
+        let sandbox = one.create("own");
+        assert_eq!(one.run(&sandbox, "cat /many/* /last | wc -c").line(), "4500001", "point {point}");
+        one.delete_all();
+        assert_nothing_stored(&server);
+    }
 }
