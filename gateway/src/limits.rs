@@ -31,6 +31,9 @@ pub(crate) const MAX_JSON_VALUES: usize = 50_000;
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// After SIGTERM requests under way have so long.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+/// After SIGTERM a client that was accepted and not answered has so long to say what it wants; once more for a handshake.
+pub(crate) const FIRST_REQUEST: Duration = Duration::from_secs(2);
+const _: () = assert!(2 * FIRST_REQUEST.as_secs() < DRAIN.as_secs());
 /// An old gateway may still hold the port; a runtime may still be starting.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts of the above.

@@ -4,6 +4,7 @@
 mod claim;
 mod lobby;
 mod patient;
+mod turn;
 
 pub(crate) use claim::Claim;
 
@@ -12,10 +13,11 @@ use crate::metrics::{Metrics, Open};
 use crate::rate::Limiter;
 use crate::reply::Reply;
 use crate::tls::{Certificate, Certificates};
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lobby::Lobby;
 use patient::Patient;
@@ -28,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::server::TlsStream;
+use turn::Turn;
 
 static ACCEPTS: Limiter = Limiter::new();
 
@@ -93,6 +96,7 @@ impl<H: Handler> Handler for Placed<H> {
 /// The connections of one listener.
 #[derive(Debug)]
 pub(crate) struct Connections {
+    /// One more than connections: the listener has one while it accepts.
     places: Arc<Semaphore>,
     lobby: Arc<Lobby>,
     certificates: Arc<Certificates>,
@@ -102,7 +106,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// With these certificates clients speak TLS, as long as there is one.
     pub(crate) fn new(closing: Closing, certificates: Arc<Certificates>) -> Self {
-        let places = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS + 1));
         Self { places, lobby: Arc::default(), certificates, closing }
     }
 
@@ -110,13 +114,15 @@ impl Connections {
         Arc::clone(&self.certificates)
     }
 
-    /// Accepts until the process closes.
+    /// Accepts until the process closes; who comes then waits for the next one, where the listener is handed on.
     pub(crate) async fn accept(&self, listener: TcpListener, metrics: &Metrics, handler: impl Handler) {
+        let _accepting = self.places.acquire().await;
         let mut closing = self.closing.clone();
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                biased;
                 () = closed(&mut closing) => return,
+                accepted = listener.accept() => accepted,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -153,15 +159,16 @@ impl Connections {
         }
     }
 
-    /// Waits until every connection has ended.
+    /// Waits until nothing is accepted any more and every connection has ended.
     pub(crate) async fn drained(&self) {
-        let all = u32::try_from(limits::MAX_CONNECTIONS).unwrap_or(u32::MAX);
+        let all = u32::try_from(limits::MAX_CONNECTIONS + 1).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         drop(self.places.acquire_many(all).await);
     }
 }
 
-/// The handshake of a connection that has its place among those without a key already.
+/// The handshake of a connection that has its place among those without a key already. It is also finished by a
+/// gateway that closes.
 async fn greet(
     certificate: &Certificate,
     stream: TcpStream,
@@ -171,7 +178,10 @@ async fn greet(
     let greeted = tokio::select! {
         greeted = certificate.greet(stream) => greeted,
         () = claim.sent_away() => return None,
-        () = closed(&mut closing) => return None,
+        () = async {
+            closed(&mut closing).await;
+            tokio::time::sleep(limits::FIRST_REQUEST).await;
+        } => return None,
     };
     greeted.inspect_err(|error| tracing::debug!(%error, "a TLS handshake failed")).ok()
 }
@@ -188,19 +198,23 @@ pub(crate) async fn pause(error: &io::Error) {
     tokio::time::sleep(limits::ACCEPT_PAUSE).await;
 }
 
-/// Serves one connection to its end, or to that of the key for which it works.
+/// Serves one connection to its end, or to that of the key for which it works. When the process closes, that is once
+/// nobody waits on it for an answer any more.
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     mut closing: Closing,
     claim: Claim,
     handler: impl Handler,
 ) {
+    let turn = Turn::new();
+    let (phase, taken) = (closing.clone(), turn.clone());
     let service = service_fn(move |request| {
-        let handler = handler.clone();
+        taken.taken();
+        let (handler, phase) = (handler.clone(), phase.clone());
         // On the heap while it lasts: a connection has room for the future of its request, and that of the largest
         // handler has many KiB.
         let answer: Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>> =
-            Box::pin(async move { Ok(handler.handle(request).await) });
+            Box::pin(async move { Ok(last(handler.handle(request).await, &phase)) });
         answer
     });
     let mut builder = http1::Builder::new();
@@ -209,7 +223,7 @@ pub(crate) async fn serve(
         .header_read_timeout(limits::HEADER_TIMEOUT)
         .max_header_size(limits::MAX_HEADER_BYTES)
         .max_buf_size(2 * limits::MAX_HEADER_BYTES);
-    let io = TokioIo::new(Patient::new(stream, claim.clone()));
+    let io = TokioIo::new(Patient::new(stream, claim.clone(), turn.clone()));
     let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
     let end = tokio::select! {
         end = connection.as_mut() => end,
@@ -230,11 +244,25 @@ pub(crate) async fn serve(
             }
         }
         () = closed(&mut closing) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            // A connection on which nothing was read would end at once.
+            tokio::select! {
+                end = connection.as_mut() => end,
+                () = turn.over() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = end {
         tracing::debug!(%error, "a connection of a client ended early");
     }
+}
+
+/// Says of an answer that a closing process gives that it is the last of its connection.
+fn last(mut reply: Reply, phase: &Closing) -> Reply {
+    if *phase.borrow() == Phase::Closing && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    reply
 }

@@ -1,11 +1,15 @@
 //! HTTP itself: what no library would send, and clients that are slow.
 
-use bulkhead_tests::{Server, raw};
+use bulkhead_tests::{Server, eventually, host, raw};
+use nix::sys::signal::Signal;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Time for the whole head of a request, with room for a busy machine.
 const HEADER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A closing gateway waits 2 s for those that it accepted; a test that needs longer to speak shows nothing.
+const IN_TIME: Duration = Duration::from_secs(1);
 
 fn get_version(server: &Server, more: &str) -> raw::RawAnswer {
     let text = format!("GET /api/version HTTP/1.1\r\nHost: {}\r\n{more}\r\n", server.address());
@@ -122,4 +126,41 @@ fn a_client_that_goes_away_leaves_nothing() {
         let run = sandbox.exec("kill -0 $(cat /tmp/pid)");
         if run.code == 0 { Err("it runs".to_owned()) } else { Ok(()) }
     });
+}
+
+/// Whether a gateway that is told to end answers those that it had accepted; `None` where this test was too slow to ask.
+fn ask_one_that_closes(server: &Server) -> Option<[raw::RawAnswer; 3]> {
+    let ask = format!("GET /api/version HTTP/1.1\r\nHost: {}\r\n\r\n", server.address());
+    let (begin, rest) = ask.split_at(20);
+    let [mut silent, mut begun, mut kept] = [(); 3].map(|()| raw::connect(server.address()));
+    begun.write_all(begin.as_bytes()).expect("the server listens");
+    kept.write_all(ask.as_bytes()).expect("the server listens");
+    // Connections are accepted in their order: this answer shows that all three were.
+    assert_eq!(raw::finish(&mut kept).status, 200);
+    let closings = || server.log().matches("closing: requests under way").count();
+    let (before, gateway, start) = (closings(), server.half("gateway").pid, Instant::now());
+    host::signal(gateway, Signal::SIGTERM);
+    eventually("the gateway closes", || if closings() > before { Ok(()) } else { Err(server.log_tail()) });
+    drop(silent.write_all(ask.as_bytes()));
+    drop(begun.write_all(rest.as_bytes()));
+    let in_time = start.elapsed() < IN_TIME;
+    let answers = [&mut silent, &mut begun, &mut kept].map(raw::finish);
+    eventually("another gateway", || match server.half("gateway").pid {
+        new if new != gateway => Ok(()),
+        _ => Err("still the old one".to_owned()),
+    });
+    server.wait_healthy();
+    in_time.then_some(answers)
+}
+
+#[test]
+fn who_was_accepted_is_answered_by_a_gateway_that_closes() {
+    let server = Server::start();
+    let tries = std::iter::repeat_with(|| ask_one_that_closes(&server)).take(10);
+    let [silent, begun, kept] = tries.flatten().next().expect("a second for two writes, once in ten times");
+    for answer in [silent, begun] {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(answer.text.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{}", answer.text);
+    }
+    assert_eq!(kept.text, "", "nobody waits on it: it ends at once");
 }

@@ -3,6 +3,7 @@
 //! waited for here as well.
 
 use super::claim::Claim;
+use super::turn::Turn;
 use crate::limits::WRITE_STALL;
 use std::io;
 use std::pin::Pin;
@@ -16,13 +17,15 @@ pub(super) struct Patient<S> {
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
     claim: Claim,
+    /// Whether the peer waits for an answer.
+    turn: Turn,
     /// Runs while bytes are paid for.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: Unpin> Patient<S> {
-    pub(super) fn new(inner: S, claim: Claim) -> Self {
-        Self { inner, stall: None, claim, pause: None }
+    pub(super) fn new(inner: S, claim: Claim, turn: Turn) -> Self {
+        Self { inner, stall: None, claim, turn, pause: None }
     }
 
     /// Ready once everything sent so far is paid for.
@@ -45,6 +48,7 @@ impl<S: Unpin> Patient<S> {
     fn count(&mut self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = written {
             self.claim.sent(*bytes);
+            self.turn.said();
         }
     }
 
@@ -67,7 +71,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.turn.heard();
+        }
+        read
     }
 }
 
@@ -113,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_cut() {
         let (near, _far) = tokio::io::duplex(64);
-        let mut patient = Patient::new(near, Claim::nobody());
+        let mut patient = Patient::new(near, Claim::nobody(), Turn::new());
         let start = tokio::time::Instant::now();
         let error = patient.write_all(&[0; 1000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
