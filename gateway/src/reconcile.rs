@@ -4,12 +4,12 @@
 use crate::app::App;
 use crate::clock::Deadline;
 use crate::error::chain;
-use crate::registry::{Birth, Event, Motion, Run, Sandbox, State};
+use crate::registry::{Birth, Event, Fame, Motion, Run, Sandbox, State};
 use crate::runtime_client::{CallError, Notice};
 use crate::sandbox::Facts;
 use crate::service::destroy::{self, Cause};
 use crate::service::{create, life, pool};
-use crate::store::{Row, Status};
+use crate::store::{self, Row, Status};
 use bulkhead_protocol::SandboxId;
 use bulkhead_protocol::runtime::{Life, SandboxStatus};
 use std::collections::HashMap;
@@ -36,16 +36,23 @@ pub(crate) async fn load(app: &Arc<App>, rows: Vec<Row>) {
             Status::Error => State::Failed { launch },
             Status::Creating | Status::Deleting => State::Deleting,
         };
+        // Who follows the organisation is told of the end of what was known, and of nothing else.
+        let (fame, cause) = match (status, launch) {
+            (Status::Creating | Status::Promised, _) | (Status::Deleting, store::NEVER) => {
+                (Fame::Unknown, Cause::CreateFailed)
+            }
+            _ => (Fame::Known, Cause::Deleted),
+        };
         let id = facts.id.clone();
         let hold = app.accounts.of(&facts.org).adopt_sandbox(facts.settings.share());
         let feed = app.news.of(&facts.org);
-        let Ok(sandbox) = app.registry.insert(Sandbox::new(facts, state, hold, feed)) else {
+        let Ok(sandbox) = app.registry.insert(Sandbox::new(facts, state, fame, hold, feed)) else {
             tracing::error!(sandbox = %id, "the store has more sandboxes than a gateway may hold");
             continue;
         };
         let app = Arc::clone(app);
         match state {
-            State::Deleting => drop(tokio::spawn(destroy::insist(app, sandbox, Cause::Deleted))),
+            State::Deleting => drop(tokio::spawn(destroy::insist(app, sandbox, cause))),
             State::Creating(birth) => drop(tokio::spawn(create::finish(app, sandbox, birth.launch))),
             State::Sleeping { launch } => drop(tokio::spawn(life::insist_on_sleep(app, sandbox, launch))),
             _ => {}

@@ -10,7 +10,7 @@ mod standing;
 mod tests;
 mod visit;
 
-pub(crate) use entry::Sandbox;
+pub(crate) use entry::{Fame, Sandbox};
 pub(crate) use machine::{Birth, Event, Goal, Health, Motion, Obstacle, Refusal, Rest, Run, State};
 pub(crate) use standing::{Advance, Departure};
 pub(crate) use visit::Visit;

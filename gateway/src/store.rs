@@ -18,7 +18,7 @@ pub(crate) use answers::Kept;
 pub(crate) use claims::{Claim, Claimed};
 pub(crate) use keys::KeyRow;
 pub(crate) use orgs::{Owner, UserRow};
-pub(crate) use sandboxes::{Row, Status};
+pub(crate) use sandboxes::{NEVER, Row, Status};
 
 use crate::error::chain;
 use crate::limits;

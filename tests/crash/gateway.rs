@@ -2,7 +2,10 @@
 //! gone or finished, and every sandbox can be used.
 
 use bulkhead_failpoint::{Gateway, ONCE_ENV, POINT_ENV, Point};
+use bulkhead_tests::eventually::patience;
 use bulkhead_tests::programs::weakened_programs;
+use bulkhead_tests::sse::Events;
+use bulkhead_tests::streaming::Streaming;
 use bulkhead_tests::{Options, Sandbox, Server, eventually};
 use serde_json::json;
 
@@ -168,6 +171,7 @@ fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
         Operation::Take => assert!(total() <= Some(1), "{:?}", total()),
         Operation::Delete => {
             let victim = victim.expect("there is one");
+            assert_told_once(server, victim.id());
             assert_eq!(server.client().get(&victim.path("")).status, 404);
             server.assert_no_sandbox_left();
         }
@@ -178,6 +182,18 @@ fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
         assert_eq!(victim.object()["status"], "running");
     }
     assert!(!server.log().contains("LEAK"), "{what:?}");
+}
+
+/// Who follows the organisation hears from the next gateway that a sandbox is gone, behind the gap and once.
+fn assert_told_once(server: &Server, id: &str) {
+    let mut events = Events::of(Streaming::get(server.client(), "/events?from=0"));
+    assert_eq!(events.within(patience()).name, "gap");
+    let told = events.within(patience());
+    assert_eq!((told.name.as_str(), &told.json()["sandboxId"]), ("sandbox.deleted", &json!(id)));
+    let late = server.create();
+    let next = events.within(patience());
+    assert_eq!((next.name.as_str(), &next.json()["sandboxId"]), ("sandbox.created", &json!(late.id())));
+    late.delete();
 }
 
 #[test]

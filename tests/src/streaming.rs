@@ -78,6 +78,19 @@ impl Streaming {
         Self::of(socket)
     }
 
+    /// `GET /api<path>`, up to the end of the answer's head.
+    ///
+    /// # Panics
+    /// When no HTTP answer comes.
+    #[must_use]
+    pub fn get(client: &Client, path: &str) -> Self {
+        let (address, key) = (client.address(), client.key());
+        let mut socket = raw::connect(address);
+        let request = format!("GET /api{path} HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {key}\r\n\r\n");
+        socket.write_all(request.as_bytes()).expect("the server listens");
+        Self::of(socket)
+    }
+
     fn of(mut socket: TcpStream) -> Self {
         let mut buffer = Vec::new();
         let end = loop {

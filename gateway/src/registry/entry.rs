@@ -13,6 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+/// Whether anybody was told that a sandbox exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fame {
+    Known,
+    Unknown,
+}
+
 /// One sandbox.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
@@ -30,20 +37,20 @@ pub(crate) struct Sandbox {
     feed: Arc<Feed>,
     /// The launch whose agent has said hello to this gateway.
     greeted: AtomicU32,
-    /// Whether anybody was told that it exists.
+    /// [`Fame`] has what it was at first.
     known: AtomicBool,
     /// What it used lately.
     pub(crate) readings: Readings,
 }
 
 impl Sandbox {
-    pub(crate) fn new(facts: Facts, state: State, hold: SandboxHold, feed: Arc<Feed>) -> Self {
+    pub(crate) fn new(facts: Facts, state: State, fame: Fame, hold: SandboxHold, feed: Arc<Feed>) -> Self {
         if state.is_at_rest() {
             hold.rest();
         }
         Self {
             auto_sleep: AtomicBool::new(facts.settings.auto_sleep == AutoSleep::On),
-            known: AtomicBool::new(!matches!(state, State::Creating(_) | State::Deleting)),
+            known: AtomicBool::new(fame == Fame::Known),
             readings: Readings::default(),
             greeted: AtomicU32::new(0),
             facts,

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// With a place of its own.
 fn sandbox_of(facts: Facts, state: State) -> Sandbox {
     let hold = Accounts::default().of(&facts.org).adopt_sandbox(facts.settings.share());
-    Sandbox::new(facts, state, hold, News::default().of("o"))
+    Sandbox::new(facts, state, Fame::Known, hold, News::default().of("o"))
 }
 
 fn facts(org: &str) -> Facts {
@@ -43,6 +43,20 @@ fn facts(org: &str) -> Facts {
 
 fn running() -> Arc<Sandbox> {
     Arc::new(sandbox_of(facts("o"), State::Running(Run::sound(1))))
+}
+
+/// What an earlier gateway began to delete is told by this one; what nobody knew is not.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_what_was_known_is_told() {
+    for (fame, first) in [(Fame::Known, "event:sandbox.deleted\n"), (Fame::Unknown, ":\n\n")] {
+        let (registry, feed) = (Registry::default(), News::default().of("o"));
+        let hold = Accounts::default().of("o").adopt_sandbox(facts("o").settings.share());
+        let dying = Sandbox::new(facts("o"), State::Deleting, fame, hold, Arc::clone(&feed));
+        let id = registry.insert(dying).unwrap().facts.id.clone();
+        let mut reader = feed.follow(None).unwrap();
+        registry.remove(&id);
+        assert!(reader.next().await.starts_with(first.as_bytes()), "{fame:?}");
+    }
 }
 
 #[test]

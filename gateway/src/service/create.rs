@@ -15,7 +15,7 @@ use crate::failpoint::failpoint;
 use crate::ids;
 use crate::limits;
 use crate::quota::SandboxHold;
-use crate::registry::{Event, Sandbox, State};
+use crate::registry::{Event, Fame, Sandbox, State};
 use crate::sandbox::{Facts, MadeOf, Settings};
 use crate::store::{Claim, Claimed, Row, Status, now_us};
 use bulkhead_protocol::image::ImageName;
@@ -155,8 +155,10 @@ pub(super) async fn insert(
 ) -> ApiResult<Option<Arc<Sandbox>>> {
     let full = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "there is no room for another sandbox");
     let feed = app.news.of(&row.facts.org);
-    let sandbox =
-        app.registry.insert(Sandbox::new(row.facts.clone(), State::NEW, hold, feed)).map_err(full)?;
+    let sandbox = app
+        .registry
+        .insert(Sandbox::new(row.facts.clone(), State::NEW, Fame::Unknown, hold, feed))
+        .map_err(full)?;
     let outcome = app.store.put_sandbox(row, claim).await;
     if outcome.as_ref().is_ok_and(|claimed| *claimed == Claimed::Made) {
         return Ok(Some(sandbox));

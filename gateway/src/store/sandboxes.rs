@@ -54,9 +54,12 @@ impl Status {
 pub(crate) struct Row {
     pub(crate) facts: Facts,
     pub(crate) status: Status,
-    /// The last launch that the runtime was asked for.
+    /// The last launch that the runtime was asked for; [`NEVER`] where the create failed.
     pub(crate) launch: u32,
 }
+
+/// No launch has this number: what was made so far, nobody was told of.
+pub(crate) const NEVER: u32 = 0;
 
 fn encode(settings: &Settings) -> StoreResult<String> {
     serde_json::to_string(settings).map_err(StoreError::Encode)
@@ -202,6 +205,9 @@ impl Store {
             let transaction = db.transaction().doing("begin to withdraw a sandbox")?;
             claims::release(&transaction, &id)?;
             mark_deleting(&transaction, &id)?;
+            transaction
+                .execute("UPDATE sandboxes SET launch = ?2 WHERE id = ?1", params![id.as_str(), NEVER])
+                .doing("note that a create failed")?;
             transaction.commit().doing("withdraw a sandbox")
         })
         .await

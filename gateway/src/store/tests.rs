@@ -181,7 +181,12 @@ async fn a_failed_create_frees_its_key_and_marks_its_row_or_does_neither() {
     sql(&store, "DROP TRIGGER broken".to_owned()).await;
     store.withdraw(row('a').facts.id).await.unwrap();
     assert_eq!(store.claimed("o1".to_owned(), "k".to_owned()).await.unwrap(), None);
-    assert_eq!(store.sandboxes().await.unwrap(), [Row { status: Status::Deleting, ..row('a') }]);
+    // Nothing is written over that.
+    store.set_status(row('a').facts.id, Status::Running, 9).await.unwrap();
+    assert_eq!(
+        store.sandboxes().await.unwrap(),
+        [Row { status: Status::Deleting, launch: NEVER, ..row('a') }]
+    );
 }
 
 #[tokio::test]

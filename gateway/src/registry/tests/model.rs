@@ -2,7 +2,7 @@
 //! with news that come late, early or twice.
 
 use super::super::machine::*;
-use super::{Sandbox, facts};
+use super::{Fame, Sandbox, facts};
 use crate::news::News;
 use crate::quota::{Accounts, Quota};
 use proptest::prelude::*;
@@ -194,7 +194,7 @@ proptest! {
         let share = facts.settings.share();
         let account = Accounts::default().of("o");
         account.set(Quota { cpu_millis: Some(share.cpu_millis), ..Quota::UNLIMITED });
-        let sandbox = Sandbox::new(facts, State::NEW, account.take_sandbox(share).unwrap(), News::default().of("o"));
+        let sandbox = Sandbox::new(facts, State::NEW, Fame::Unknown, account.take_sandbox(share).unwrap(), News::default().of("o"));
         let mut taken = true;
         for event in events {
             let state = sandbox.apply(event).unwrap_or_else(|_| sandbox.state());
