@@ -1,17 +1,17 @@
-//! A key that ends takes with it what goes on under it, within five seconds.
+//! A key that ends takes with it what goes on under it. That this is within five seconds follows from the limits of the
+//! gateway, which are compared where they stand; here everybody may be late, and nothing ends by itself meanwhile.
 
 use crate::{operator, tenant};
+use bulkhead_tests::eventually::{eventually, patience};
 use bulkhead_tests::sandbox::Sandbox;
 use bulkhead_tests::streaming::Streaming;
 use bulkhead_tests::websocket::{Message, WebSocket};
 use bulkhead_tests::{Client, Server};
 use serde_json::json;
-use std::time::{Duration, Instant};
-
-const BAR: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 fn open(client: &Client, sandbox: &Sandbox<'_>, rest: &str) -> Streaming {
-    let body = json!({"command": "echo begun; sleep 100", "timeout": 200});
+    let body = json!({"command": "echo begun; sleep 200", "timeout": 200});
     let mut stream = Streaming::post(client, &sandbox.path(rest), &[], &body);
     assert_eq!(stream.status, 200, "{}", stream.head);
     assert!(!stream.read().is_empty());
@@ -31,20 +31,23 @@ fn t04_streams_and_sockets_of_a_revoked_key_are_closed() {
     std::thread::scope(|scope| {
         let path = sandbox.path("/exec");
         let waits = scope.spawn(move || {
-            let start = Instant::now();
-            let body = json!({"command": "sleep 60", "timeout": 100}).to_string();
+            let body = json!({"command": "sleep 200", "timeout": 200}).to_string();
             let headers = [("X-API-Key", second.key()), ("Content-Type", "application/json")];
             let answer = second.try_send("POST", &format!("/api{path}"), &headers, Some(&body));
-            (answer.is_err(), start.elapsed())
+            (answer.is_err(), Instant::now())
         });
-        std::thread::sleep(Duration::from_secs(1));
-        let start = Instant::now();
+        eventually("all three commands run", || {
+            let run = sandbox.exec("pgrep -c sleep");
+            if run.line() == "3" { Ok(()) } else { Err(run.stdout) }
+        });
         let _nothing = operator(&server, &["key", "revoke", made["keyId"].as_str().expect("an id")]);
-        let end = socket.end(BAR);
+        let (revoked, bar) = (Instant::now(), patience());
+        let end = socket.end(bar);
         assert!(matches!(&end, Message::Close(1008, reason) if reason.contains("key")), "{end:?}");
-        assert!(stream.is_cut(BAR.saturating_sub(start.elapsed())), "the stream goes on");
-        let (is_cut, time) = waits.join().expect("an end");
-        assert!(is_cut && time < BAR + Duration::from_secs(1), "{is_cut} {time:?}");
+        assert!(stream.is_cut(bar), "the stream goes on");
+        let (is_cut, at) = waits.join().expect("an end");
+        let time = at.saturating_duration_since(revoked);
+        assert!(is_cut && time < bar, "{is_cut} {time:?}");
     });
     let running = sandbox.exec("pgrep -c sleep").stdout;
     assert_eq!(running.trim(), "1", "the commands of the revoked key have ended, the other goes on");
