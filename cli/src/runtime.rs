@@ -100,8 +100,7 @@ fn own_mounts() -> anyhow::Result<OwnedFd> {
 
 /// Errors that no restart mends end the supervisor too.
 fn refused(error: bulkhead_runtime::Error) -> anyhow::Error {
-    use bulkhead_runtime::Error;
-    let hopeless = matches!(error, Error::Directory { .. } | Error::InUse(_) | Error::HostLacks(_));
+    let hopeless = error.is_hopeless();
     let error = anyhow::Error::new(error);
     if hopeless { error.context(Refusal) } else { error }
 }

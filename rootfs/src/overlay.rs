@@ -13,6 +13,9 @@ use passing::Passing;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// How a view is mounted, and what it is made of.
+const VIEW: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV;
+
 /// The root of a sandbox: `layer` below, `disk` (with its `upper` and `work`) above.
 pub(crate) fn root(
     layer: BorrowedFd<'_>,
@@ -34,31 +37,44 @@ pub(crate) fn root(
     Ok(root)
 }
 
-/// The host's directory `dir`, read-only, with inodes of the sandbox's own.
+/// The host's directory `dir`, read-only, with inodes of the sandbox's own and owners translated.
 ///
 /// A plain bind would share the host's inodes: whoever "owns" one could take a lease on it and hold up everybody
-/// who opens the file, and an inotify watch on it tells what neighbours and the host run. An overlay has inodes of
-/// its own; it wants two layers, so the second is the empty directory `nothing`.
+/// who opens the file, and an inotify watch on it tells what neighbours and the host run. A bind that is read-only
+/// keeps nobody from connecting to a socket in it either, from writing to a FIFO, or from locking a file. An overlay
+/// has inodes of its own; it wants two layers, so the second is the empty directory `nothing`.
 pub(crate) fn read_only(
     dir: BorrowedFd<'_>,
     nothing: BorrowedFd<'_>,
     map: &OwnedFd,
     how: &Passing,
 ) -> Result<OwnedFd> {
-    let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV;
-    let (lower, empty) = (mapped(dir, map, attributes)?, mapped(nothing, map, attributes)?);
-    let _standing = how.stand(&[&lower, &empty])?;
-    make(&[&lower, &empty], None, how).doing("make the overlay of a directory of the host")
+    view(&mapped(dir, map, VIEW)?, &mapped(nothing, map, VIEW)?, how)
+}
+
+/// The same with owners as they are on the host, so that a sandbox has the rights of others and no more.
+pub(crate) fn shown(dir: BorrowedFd<'_>, nothing: BorrowedFd<'_>, how: &Passing) -> Result<OwnedFd> {
+    view(&copy(dir, VIEW, None)?, &copy(nothing, VIEW, None)?, how)
+}
+
+fn view(lower: &OwnedFd, empty: &OwnedFd, how: &Passing) -> Result<OwnedFd> {
+    let _standing = how.stand(&[lower, empty])?;
+    make(&[lower, empty], None, how).doing("make the overlay of a directory of the host")
 }
 
 /// A detached copy of the mount that `dir` is in, rooted at `dir`, with owners translated.
 fn mapped(dir: BorrowedFd<'_>, map: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
+    copy(dir, attributes | attr::IDMAP, Some(map.as_fd()))
+}
+
+/// The same, by `map` where the attributes say that there is one.
+fn copy(dir: BorrowedFd<'_>, attributes: u64, map: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let copy = mount::open_tree(dir, c"", Depth::One)
         .during("open_tree", || "layer".into())
         .doing("copy a layer")?;
-    mount::set_attributes(copy.as_fd(), attributes | attr::IDMAP, 0, Some(map.as_fd()), Depth::One)
-        .during("mount_setattr", || format!("attributes {attributes:#x} and id map"))
-        .doing("map the owners of a layer")?;
+    mount::set_attributes(copy.as_fd(), attributes, 0, map, Depth::One)
+        .during("mount_setattr", || format!("attributes {attributes:#x}"))
+        .doing("set how a layer is mounted")?;
     Ok(copy)
 }
 

@@ -1,5 +1,7 @@
 //! Images by name, and roots of sandboxes made from them.
 
+mod shown;
+
 use crate::disk::{Disks, Use};
 use crate::error::{Doing, Error, Result};
 use crate::etc;

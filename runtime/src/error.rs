@@ -31,6 +31,20 @@ pub enum Error {
     /// The root of a sandbox could not be made.
     #[error("prepare a root")]
     Root(#[source] crate::roots::RootError),
+    /// A directory of the host cannot be shown in sandboxes.
+    #[error(
+        "show {directory} of the host at {at} of a sandbox (images.NAME.mounts)",
+        directory = directory.display(), at = at.display()
+    )]
+    Show {
+        /// Which.
+        directory: PathBuf,
+        /// Where in a sandbox.
+        at: PathBuf,
+        /// Why not; `EINVAL` where no overlay can be made of its file system.
+        #[source]
+        error: crate::roots::RootError,
+    },
     /// A directory is not what it must be.
     #[error("{path}: {problem}", path = path.display())]
     Directory {
@@ -72,6 +86,16 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Whether no restart mends it: the operator must.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Directory { .. } | Self::InUse(_) | Self::HostLacks(_) => true,
+            Self::Show { error, .. } => errno_of(error.as_ref()) == Some(nix::errno::Errno::EINVAL),
+            _ => false,
+        }
+    }
+
     /// What a gateway is told.
     #[must_use]
     pub fn kind(&self) -> RefusalKind {
@@ -80,7 +104,7 @@ impl Error {
             Error::NoIds => return RefusalKind::NoRoom(Scarce::Ids),
             Error::System { source, .. } => source.errno,
             Error::Step { errno, .. } => *errno,
-            Error::Root(error) => match errno_of(error.as_ref()) {
+            Error::Root(error) | Error::Show { error, .. } => match errno_of(error.as_ref()) {
                 Some(errno) => errno,
                 None => return RefusalKind::Failed,
             },

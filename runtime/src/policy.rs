@@ -2,6 +2,7 @@
 
 use crate::digests::Digests;
 use crate::error::{Doing, Error, Result};
+use crate::roots::Roots;
 use crate::spec::mounts;
 use bulkhead_protocol::image::{FoundImage, ImageName, MostLimits};
 use bulkhead_sys::call::mount::{self, Depth};
@@ -50,9 +51,15 @@ struct Directory {
 }
 
 impl Policies {
-    pub(crate) fn open(named: &BTreeMap<ImageName, ImagePolicy>) -> Result<Self> {
-        let named = named.iter().map(|(name, policy)| Ok((name.clone(), Policy::open(policy)?)));
-        Ok(Self { none: Policy::open(&ImagePolicy::default())?, named: named.collect::<Result<_>>()? })
+    /// Opens what they show, and makes a view of each once: one that cannot be made is found before the first launch.
+    pub(crate) fn open(named: &BTreeMap<ImageName, ImagePolicy>, roots: &dyn Roots) -> Result<Self> {
+        let open = |(name, policy): (&ImageName, &ImagePolicy)| {
+            let opened = Policy::open(policy)?;
+            drop(opened.handles(roots)?);
+            Ok((name.clone(), opened))
+        };
+        let none = Policy::open(&ImagePolicy::default())?;
+        Ok(Self { none, named: named.iter().map(open).collect::<Result<_>>()? })
     }
 
     /// For sandboxes of the image of this name.
@@ -87,8 +94,8 @@ impl Policy {
     }
 
     /// The same for one launch, by their sources: detached, with the attributes that the spec says.
-    pub(crate) fn handles(&self) -> Result<Vec<(String, OwnedFd)>> {
-        self.directories.iter().map(Directory::handle).collect()
+    pub(crate) fn handles(&self, roots: &dyn Roots) -> Result<Vec<(String, OwnedFd)>> {
+        self.directories.iter().map(|directory| directory.handle(roots)).collect()
     }
 }
 
@@ -101,20 +108,20 @@ impl Directory {
         let opened = openat2(nix::fcntl::AT_FDCWD, source, how)
             .during("openat2", || text.to_owned())
             .doing("open a directory that an image shows")?;
-        let mount = mounts::mount(at, mounts::ANY, text, &["bind", "ro", "nosuid", "nodev"])?;
+        let mount = mounts::mount(at, "overlay", text, &["bind", "ro", "nosuid", "nodev"])?;
         Ok(Self { mount, opened })
     }
 
-    /// Of this mount alone: what is mounted below it on the host is not shown.
-    fn handle(&self) -> Result<(String, OwnedFd)> {
-        const DOING: &str = "show a directory of the host";
-        let name = || self.mount.destination().display().to_string();
-        let copy =
-            mount::open_tree(self.opened.as_fd(), c"", Depth::One).during("open_tree", name).doing(DOING)?;
-        mount::set_attributes(copy.as_fd(), mounts::attributes(&self.mount), 0, None, Depth::One)
-            .during("mount_setattr", name)
-            .doing(DOING)?;
+    /// Of this mount alone: what is mounted below it on the host is not shown. Not the directory itself: who reaches
+    /// its inodes can connect to sockets and write to FIFOs in it, read-only or not, and hold up the host with locks.
+    fn handle(&self, roots: &dyn Roots) -> Result<(String, OwnedFd)> {
         let source = self.mount.source().as_ref().ok_or(Error::Spec("a mount of nothing"))?;
-        Ok((source.to_string_lossy().into_owned(), copy))
+        let failed =
+            |error| Error::Show { directory: source.clone(), at: self.mount.destination().clone(), error };
+        let view = roots.show(self.opened.as_fd()).map_err(failed)?;
+        mount::set_attributes(view.as_fd(), mounts::attributes(&self.mount), 0, None, Depth::One)
+            .during("mount_setattr", || source.display().to_string())
+            .doing("show a directory of the host")?;
+        Ok((source.to_string_lossy().into_owned(), view))
     }
 }

@@ -7,7 +7,7 @@ use bulkhead_protocol::image::{
 use bulkhead_protocol::runtime::{Disk, ImagesOf};
 use bulkhead_sys::userns::IdRange;
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Any failure of a store.
 pub type RootError = Box<dyn std::error::Error + Send + Sync>;
@@ -138,6 +138,12 @@ pub trait Roots {
     /// # Errors
     /// Whatever failed; [`Self::discard`] takes away what there is of a new disk.
     fn prepare(&mut self, wish: Wish<'_>) -> Result<Root, RootError>;
+
+    /// A view of a directory of the host: a detached mount, read-only, whose inodes are nobody else's.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    fn show(&self, directory: BorrowedFd<'_>) -> Result<OwnedFd, RootError>;
 
     /// Puts a disk out of reach; a missing one is fine.
     ///

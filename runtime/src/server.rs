@@ -180,7 +180,7 @@ impl Server {
                 &instance.name,
                 groups.huge_pages(),
             )?,
-            policies: Policies::open(&config.images)?,
+            policies: Policies::open(&config.images, &*roots)?,
             listener: Listener::bind(&instance)?,
             instance,
             records,

@@ -21,6 +21,7 @@ mod ordinary;
 mod privilege;
 mod shared;
 mod shipped;
+mod shown;
 mod transfers;
 
 use bulkhead_tests::python::with_prelude;

@@ -11,6 +11,7 @@ use bulkhead_rootfs::disk::Use;
 use bulkhead_rootfs::import::Failure;
 use bulkhead_rootfs::{Sharing, Store};
 use bulkhead_runtime::{ImportFailure, ImportTerms, NEUTRAL, Part, Root, RootError, Roots, Wish};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The store of images, as the launcher wants it.
@@ -101,6 +102,10 @@ impl Roots for ImageRoots {
             options: part.options,
         };
         Ok(Root { root: made.root, parts: made.parts.into_iter().map(part).collect() })
+    }
+
+    fn show(&self, directory: BorrowedFd<'_>) -> Result<OwnedFd, RootError> {
+        Ok(self.0.show(directory)?)
     }
 
     fn discard(&mut self, id: &SandboxId) -> Result<(), RootError> {

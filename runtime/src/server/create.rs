@@ -140,7 +140,7 @@ impl Server {
         let in_cgroup = prepared.limit(&self.groups)?;
         failpoint!(LaunchGroups);
         clock.mark("cgroups");
-        let shown = self.policies.of(asked.named).handles()?;
+        let shown = self.policies.of(asked.named).handles(&*self.roots)?;
         let rooted = in_cgroup.root(&mut *self.roots)?;
         failpoint!(LaunchRoot);
         clock.mark("disk and root");

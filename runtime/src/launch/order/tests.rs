@@ -140,7 +140,7 @@ fn a_spec_without_one_of_its_parts_launches_nothing() {
 fn a_directory_of_the_host_gets_its_place_step_by_step() {
     let mut spec = spec();
     let shown =
-        mounts::mount("/srv/deep/models", mounts::ANY, "/srv/models", &["bind", "ro", "nosuid", "nodev"]);
+        mounts::mount("/srv/deep/models", "overlay", "/srv/models", &["bind", "ro", "nosuid", "nodev"]);
     spec.mounts_mut().as_mut().unwrap().push(shown.unwrap());
     let steps = steps_of(&spec).unwrap();
     let at = steps.iter().position(|step| step.starts_with("make directory")).unwrap();
@@ -151,7 +151,7 @@ fn a_directory_of_the_host_gets_its_place_step_by_step() {
         "attach mount at srv/deep/models",
     ];
     assert_eq!(steps[at..at + 4], wanted);
-    let unknown = mounts::mount("/x", mounts::ANY, "/etc", &["bind", "ro"]).unwrap();
+    let unknown = mounts::mount("/x", "overlay", "/etc", &["bind", "ro"]).unwrap();
     spec.mounts_mut().as_mut().unwrap().push(unknown);
     assert!(steps_of(&spec).is_err(), "what nobody opened is not mounted");
 }
