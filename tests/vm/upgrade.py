@@ -90,6 +90,8 @@ class Upgrade:
             command = {"command": f"exec sleep 8{number:03}"}
             status, answer = product.call("POST", f"/api/sandboxes/{sandbox}/commands/run", command, self.client.key)
             assert status == 200, (status, answer)
+        # A command is answered before its shell has become what it runs.
+        product.eventually("each of them sleeps", lambda: len(sleepers()) == MANY)
         self.sleepers, self.running = sleepers(), self.executions()
         assert len(self.sleepers) == MANY and all(self.running.values()), (self.sleepers, self.running)
         self.counting = Counting(self.client, self.many[0])
