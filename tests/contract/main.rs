@@ -16,6 +16,7 @@ mod policy;
 mod routing;
 mod spec;
 mod stats;
+mod tls;
 mod transport;
 
 use bulkhead_tests::{Answer, Client};
