@@ -65,7 +65,7 @@ class Slices:
 
     def slice_waits(self):
         """another place for groups is used once no sandbox runs at the old one, and sandboxes are found where they are"""
-        config = pathlib.Path("/etc/bulkhead/bulkhead.toml")
+        config = pathlib.Path(package.CONFIG)
         text = config.read_text()
         config.write_text(text.replace('cgroup-parent = "/bulkhead.slice"', 'cgroup-parent = "/"'))
         cursor = package.now()

@@ -111,7 +111,7 @@ class Upgrade:
     def many_upgrade(self):
         """20 sandboxes live through an upgrade to a higher version: same processes, same stream, same terminal"""
         halves = {package.main_process(unit) for unit in (package.RUNTIME, package.GATEWAY)}
-        package.dpkg("-i", package.NEXT)
+        package.install(package.NEXT)
         assert package.installed() > self.version, package.installed()
         self.counting.drain()
         package.healthy()
