@@ -35,9 +35,9 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     bulkhead_gateway::run(config).map_err(refused)
 }
 
-/// No restart mends a certificate.
+/// No restart mends a bad certificate.
 fn refused(error: Error) -> anyhow::Error {
-    let hopeless = matches!(error, Error::Tls(_));
+    let hopeless = error.is_hopeless();
     let error = anyhow::Error::new(error).context("gateway");
     if hopeless { error.context(Refusal) } else { error }
 }

@@ -48,6 +48,9 @@ pub enum Error {
     /// The certificate of the API.
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
+    /// A runtime that had answered was away, or late, when it was asked for the certificate.
+    #[error("ask the runtime for the certificate")]
+    Unread(#[source] Cause),
     /// Threads, timers, signals.
     #[error("start {what}")]
     Start {
@@ -66,6 +69,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether no restart mends it: the operator must.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self, Self::Tls(error) if !error.may_pass())
+    }
+
     pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::File { doing, path: path.into(), source }
     }

@@ -3,6 +3,8 @@
 
 use crate::app::App;
 use crate::config::{Changeable, Tls};
+use crate::error::Error;
+use crate::limits;
 use crate::runtime_client::{CallError, RuntimeClient};
 use crate::start::manager;
 use crate::tls::{Certificate, TlsError};
@@ -10,6 +12,7 @@ use bulkhead_protocol::runtime::OperatorFile;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::Signal;
+use tokio::time::Instant;
 
 /// Reads again whenever somebody asks, for ever.
 pub(crate) async fn on_hangup(app: Arc<App>, mut hangup: Signal) {
@@ -48,8 +51,32 @@ fn take_over(app: &App, settings: Changeable, certificate: Option<Certificate>) 
     tracing::info!("the configuration was read again");
 }
 
+/// The certificate that the settings ask for, at a start: what a moment may mend is read again for a while.
+pub(crate) async fn first_certificate(
+    runtime: &RuntimeClient,
+    tls: &Tls,
+) -> Result<Option<Certificate>, Error> {
+    patiently(|| certificate(runtime, tls)).await
+}
+
+async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let end = Instant::now() + limits::START_PATIENCE;
+    loop {
+        match read().await {
+            Err(Error::Tls(error)) if error.may_pass() && Instant::now() < end => {
+                tracing::debug!("{error}");
+                tokio::time::sleep(limits::START_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// The certificate that the settings ask for.
-pub(crate) async fn certificate(runtime: &RuntimeClient, tls: &Tls) -> Result<Option<Certificate>, TlsError> {
+async fn certificate(runtime: &RuntimeClient, tls: &Tls) -> Result<Option<Certificate>, Error> {
     let (chain, key) = match tls {
         Tls::Off => return Ok(None),
         Tls::Files => {
@@ -59,19 +86,23 @@ pub(crate) async fn certificate(runtime: &RuntimeClient, tls: &Tls) -> Result<Op
             );
             match (chain, key) {
                 (Ok(chain), Ok(key)) => (chain, key),
-                (chain, key) => {
-                    let wrong = [chain.err(), key.err()].into_iter().flatten();
-                    return Err(TlsError::Read(
-                        wrong.map(|error| told(&error)).collect::<Vec<_>>().join("\n"),
-                    ));
-                }
+                (chain, key) => return Err(unread([chain.err(), key.err()].into_iter().flatten().collect())),
             }
         }
         Tls::Credentials(directory) => {
             (credential(directory, "tls-certificate")?, credential(directory, "tls-key")?)
         }
     };
-    Certificate::new(&chain, &key).map(Some)
+    Ok(Some(Certificate::new(&chain, &key)?))
+}
+
+/// A refusal is about the files; whatever else keeps a text from coming says nothing of them.
+fn unread(wrong: Vec<CallError>) -> Error {
+    let said: Vec<_> = wrong.iter().map(told).collect();
+    match wrong.into_iter().find(|error| !matches!(error, CallError::Refused { .. })) {
+        Some(error) => Error::Unread(error.into()),
+        None => TlsError::Read(said.join("\n")).into(),
+    }
 }
 
 fn credential(directory: &Path, name: &'static str) -> Result<String, TlsError> {
@@ -83,5 +114,52 @@ fn told(error: &CallError) -> String {
     match error {
         CallError::Refused { detail, .. } => detail.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bulkhead_protocol::runtime::RefusalKind;
+    use std::future::ready;
+
+    fn refused(detail: &str) -> CallError {
+        CallError::Refused { kind: RefusalKind::Failed, detail: detail.to_owned() }
+    }
+
+    #[test]
+    fn only_what_the_operator_must_mend_is_hopeless() {
+        let files = unread(vec![refused("tls-certificate: gone"), refused("tls-key: gone")]);
+        assert_eq!(files.to_string(), "tls-certificate: gone\ntls-key: gone");
+        assert!(files.is_hopeless());
+        for passing in [CallError::Away, CallError::Lost, CallError::Late(limits::START_PAUSE)] {
+            assert!(!unread(vec![refused("tls-key: gone"), passing]).is_hopeless());
+        }
+        assert!(Error::from(TlsError::NoKey).is_hopeless());
+        assert!(Error::from(TlsError::Expired("yesterday".to_owned())).is_hopeless());
+        assert!(!Error::from(TlsError::Mismatch).is_hopeless());
+        assert!(!Error::from(TlsError::TooEarly("tomorrow".to_owned())).is_hopeless());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_for_what_a_moment_mends_and_for_nothing_else() {
+        let begin = Instant::now();
+        let mut answers = vec![Ok(7), Err(TlsError::Mismatch.into()), Err(TlsError::Mismatch.into())];
+        assert_eq!(patiently(|| ready(answers.pop().unwrap())).await.unwrap(), 7);
+        assert_eq!(begin.elapsed(), 2 * limits::START_PAUSE);
+
+        let begin = Instant::now();
+        let never: Result<(), _> =
+            patiently(|| ready(Err(TlsError::TooEarly("tomorrow".to_owned()).into()))).await;
+        assert!(!never.unwrap_err().is_hopeless());
+        assert!(begin.elapsed() >= limits::START_PATIENCE);
+
+        let mut reads = 0;
+        let bad: Result<(), _> = patiently(|| {
+            reads += 1;
+            ready(Err(TlsError::NoKey.into()))
+        })
+        .await;
+        assert!(bad.unwrap_err().is_hopeless() && reads == 1);
     }
 }

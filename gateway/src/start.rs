@@ -155,7 +155,7 @@ async fn build(config: Settled, certificates: Arc<Certificates>) -> Result<Arc<A
     let run_dir = open_patiently(&config.run_dir).await?;
     let (runtime, mut notices) = RuntimeClient::start(Arc::new(run_dir));
     first_connection(&config, &mut notices).await?;
-    certificates.set(reload::certificate(&runtime, &config.changeable.tls).await?);
+    certificates.set(reload::first_certificate(&runtime, &config.changeable.tls).await?);
     let store = Store::open(&config.state_dir.join("gateway").join("bulkhead.db"))?;
     let node = store.setting("node", ids::node()?.into_bytes()).await?;
     let pepper = store.setting("pepper", ids::random::<32>()?.to_vec()).await?;

@@ -56,6 +56,14 @@ pub enum TlsError {
     TooEarly(String),
 }
 
+impl TlsError {
+    /// Whether it may be good in a moment: a renewal writes two files one after the other, and a clock is set some time
+    /// after boot.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Mismatch | Self::TooEarly(_))
+    }
+}
+
 /// A certificate with its key, good at the moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
