@@ -85,6 +85,8 @@ fn a_link_on_the_way_leads_nowhere() {
     assert_ne!(woken.status, 200, "{}", woken.text());
     let names: Vec<_> = fs::read_dir(trap.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["model"], "nothing was made where the link leads");
+    let told = server.log();
+    assert!(told.contains("/shown/deep/models") && told.contains("check images.NAME.mounts"), "{told}");
 }
 
 #[test]

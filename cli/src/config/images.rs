@@ -23,6 +23,10 @@ const SENSITIVE: [&str; 9] =
     ["/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/var/run", "/var/lib/docker"];
 /// Where a sandbox has mounts of its own.
 const TAKEN: [&str; 5] = ["/dev", "/proc", "/sys", "/tmp", "/etc"];
+/// What is a link in almost every image, and none is followed to a place.
+const LINKS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// The image that has the host's own `/usr`, read-only, as long as no other was made of this name.
+const HOSTS: &str = "code:latest";
 
 /// The settings of one image, as the file has them.
 #[derive(Debug, Default, Clone, PartialEq, Deserialize, Serialize)]
@@ -67,7 +71,10 @@ pub(super) fn policies(
     for (name, settings) in images {
         let place = format!("images.{name}");
         match ImageName::parse(name) {
-            Ok(image) => drop(all.insert(image, policy(settings, own, &place, faults))),
+            Ok(image) => {
+                let policy = policy(&image, settings, own, &place, faults);
+                all.insert(image, policy);
+            }
             Err(error) => faults.0.push(format!("{place}: {error}")),
         }
     }
@@ -75,6 +82,7 @@ pub(super) fn policies(
 }
 
 fn policy(
+    image: &ImageName,
     settings: &ImageSettings,
     own: OwnDirectories<'_>,
     place: &str,
@@ -91,7 +99,8 @@ fn policy(
         wrong("env", format!("at most {MAX_IMAGE_ENV} bytes together"));
     }
     for (at, source) in &settings.mounts {
-        if let Err(reason) = target(at).and_then(|()| directory(source, own)) {
+        let place = target(at, image).and_then(|()| apart(at, source, &settings.mounts));
+        if let Err(reason) = place.and_then(|()| directory(source, own)) {
             wrong("mounts", format!("{at} = {}: {reason}", source.display()));
         }
     }
@@ -114,14 +123,33 @@ fn policy(
     ImagePolicy { mounts, env: settings.env.clone(), denied, most }
 }
 
-/// Where a directory is shown: a plain absolute path where nothing else is mounted.
-fn target(at: &str) -> Result<(), String> {
+/// Where a directory is shown: a plain absolute path where nothing else is mounted, and which can be made.
+fn target(at: &str, image: &ImageName) -> Result<(), String> {
     let plain = at.len() > 1 && at.split('/').skip(1).all(|step| !matches!(step, "" | "." | ".."));
     if !at.starts_with('/') || !plain || at.contains('\0') {
         return Err("the place in a sandbox must be an absolute path without . and ..".to_owned());
     }
-    match TAKEN.iter().find(|taken| Path::new(at).starts_with(taken)) {
-        Some(taken) => Err(format!("{taken} of a sandbox is its own")),
+    let above = |all: &[&'static str]| all.iter().copied().find(|one| Path::new(at).starts_with(one));
+    if let Some(taken) = above(&TAKEN) {
+        return Err(format!("{taken} of a sandbox is its own"));
+    }
+    if let Some(link) = above(&LINKS) {
+        return Err(format!("{link} is a link in most images, and none is followed"));
+    }
+    if image.as_str() == HOSTS && above(&["/usr"]).is_some() {
+        return Err(format!("/usr of the image {HOSTS} is the host's own, read-only"));
+    }
+    Ok(())
+}
+
+/// No place lies below another one, where nothing can be made, and no directory has two: a mount stands at one place.
+fn apart(at: &str, source: &Path, all: &BTreeMap<String, PathBuf>) -> Result<(), String> {
+    let others = || all.iter().filter(|(other, _)| *other != at);
+    if let Some((above, _)) = others().find(|(other, _)| Path::new(at).starts_with(other)) {
+        return Err(format!("lies below {above}, where another directory is shown"));
+    }
+    match others().find(|(other, shown)| *shown == source && other.as_str() < at) {
+        Some((other, _)) => Err(format!("is shown at {other} already")),
         None => Ok(()),
     }
 }
@@ -225,6 +253,24 @@ mod tests {
             disk_bytes: Some(64 * MIB),
         };
         assert_eq!(policy.most, most);
+    }
+
+    #[test]
+    fn a_place_that_no_launch_could_use_is_none() {
+        let (_, faults) = check(
+            "mounts = { '/a' = '/usr/bin', '/a/b' = '/usr/lib', '/ab' = '/usr/bin', '/bin/x' = '/usr/sbin', \
+             '/usr/share/x' = '/usr/share', '/library' = '/srv/none' }",
+        );
+        let wanted = [
+            "images.code.mounts: /a/b = /usr/lib: lies below /a, where another directory is shown",
+            "images.code.mounts: /ab = /usr/bin: is shown at /a already",
+            "images.code.mounts: /bin/x = /usr/sbin: /bin is a link in most images, and none is followed",
+            "images.code.mounts: /library = /srv/none: No such file or directory (os error 2)",
+            "images.code.mounts: /usr/share/x = /usr/share: /usr of the image code:latest is the host's own, read-only",
+        ];
+        assert_eq!(faults, wanted);
+        let own = ImageName::parse("own").unwrap();
+        assert_eq!(target("/usr/local/x", &own), Ok(()));
     }
 
     #[test]

@@ -8,9 +8,11 @@ use crate::failpoint::failpoint;
 use crate::launch::{Clock, Cloned, Failed, Mapped, Prepared};
 use crate::record::{Fate, Phase, Record};
 use crate::sandbox::Sandbox;
+use crate::spec::mounts;
 use bulkhead_protocol::image::ImageName;
 use bulkhead_protocol::runtime::{CreateSandbox, Disk, RefusalKind, Reply, Scarce, is_hostname};
 use bulkhead_sys::host::Here;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long the processes of a sandbox may take from clone to exec.
@@ -180,7 +182,14 @@ impl Server {
     }
 
     pub(super) fn launch_failed(&mut self, failed: Failed, waiter: Waiter) {
-        tracing::error!(id = %failed.record.id, "{}", chain(&failed.error));
+        let shown = places(&failed.record);
+        if matches!(failed.error, Error::Step { .. }) && !shown.is_empty() {
+            // The step names the place: it lies in what is read-only, or a link or a file is on the way.
+            let (id, image) = (&failed.record.id, &failed.record.image);
+            tracing::error!(%id, %image, ?shown, "{}; check images.NAME.mounts", chain(&failed.error));
+        } else {
+            tracing::error!(id = %failed.record.id, "{}", chain(&failed.error));
+        }
         self.counters.failed += 1;
         let reply = Reply::Refused { kind: failed.error.kind(), detail: chain(&failed.error) };
         let fate = failed.record.phase.fate();
@@ -242,6 +251,12 @@ impl Server {
             (Disk::Kept, false) => Err((RefusalKind::Unknown, "its disk".into())),
         }
     }
+}
+
+/// Where directories of the host would be shown.
+fn places(record: &Record) -> Vec<&Path> {
+    let shown = record.mounts.iter().filter(|mount| mounts::is_of_host(mount));
+    shown.map(|mount| mount.destination().as_path()).collect()
 }
 
 /// Whether a launch with this disk finds what it needs when an end is over that leaves the disk to `fate`.
