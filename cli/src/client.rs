@@ -8,12 +8,15 @@ use bulkhead_protocol::runtime::{
 };
 use nix::fcntl::OFlag;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg,
+    setsockopt, socket, sockopt,
 };
+use nix::sys::time::TimeVal;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IoSlice, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// Bytes of a line of progress; ours have below 200. A longer one and all behind it are not shown.
 const MAX_LINE: u64 = 4096;
@@ -28,7 +31,21 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// To the runtime of the server that runs in this directory.
     pub(crate) fn connect(run_dir: &Path) -> anyhow::Result<Self> {
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        Self::over(new_socket()?, run_dir)
+    }
+
+    /// The same for who has something else to do: each answer must begin within `patience`, at least a microsecond.
+    pub(crate) fn connect_within(run_dir: &Path, patience: Duration) -> anyhow::Result<Self> {
+        let socket = new_socket()?;
+        let micros = patience.subsec_micros().into();
+        let patience = TimeVal::new(i64::try_from(patience.as_secs())?, micros);
+        setsockopt(&socket, sockopt::ReceiveTimeout, &patience).context("limit the wait for the runtime")?;
+        // Of a connect too, while the queue of the socket is full.
+        setsockopt(&socket, sockopt::SendTimeout, &patience).context("limit the wait for the runtime")?;
+        Self::over(socket, run_dir)
+    }
+
+    fn over(socket: OwnedFd, run_dir: &Path) -> anyhow::Result<Self> {
         let path = run_dir.join("runtime.sock");
         let address = UnixAddr::new(&path).with_context(|| format!("{}", path.display()))?;
         connect(socket.as_raw_fd(), &address)
@@ -96,6 +113,10 @@ impl Runtime {
     }
 }
 
+fn new_socket() -> nix::Result<OwnedFd> {
+    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+}
+
 /// An answer to another question.
 pub(crate) fn unexpected(reply: Reply) -> anyhow::Error {
     drop(reply);
@@ -146,6 +167,20 @@ pub(crate) fn read_lines(from: impl Read, mut line: impl FnMut(&[u8])) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
+    use nix::sys::socket::{Backlog, bind, listen};
+
+    #[test]
+    fn a_runtime_that_says_nothing_is_not_waited_for() {
+        let directory = std::env::temp_dir().join(format!("bulkhead-silent-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let silent = new_socket().unwrap();
+        bind(silent.as_raw_fd(), &UnixAddr::new(&directory.join("runtime.sock")).unwrap()).unwrap();
+        listen(&silent, Backlog::new(1).unwrap()).unwrap();
+        let late = Runtime::connect_within(&directory, Duration::from_millis(10)).unwrap_err();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(late.downcast_ref::<Errno>(), Some(&Errno::EAGAIN), "{late:#}");
+    }
 
     #[test]
     fn lines_are_bounded() {

@@ -25,6 +25,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(15);
 const DESTROY_PATIENCE: Duration = Duration::from_secs(40);
 /// What a sandbox is made of that asks for nothing else.
 const IMAGE: &str = "code";
+/// How long each answer about that image may take: one thread starts halves, and must not wait for one of them.
+const IMAGE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often readiness is looked for.
 const READY_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -132,7 +134,7 @@ fn announce_when_ready(settings: &Settings) -> bool {
 /// Which image a sandbox gets that asks for none.
 fn usual_image(settings: &Settings) -> anyhow::Result<String> {
     let image = ImageName::parse(IMAGE)?;
-    let mut runtime = Runtime::connect(&settings.run_dir)?;
+    let mut runtime = Runtime::connect_within(&settings.run_dir, IMAGE_PATIENCE)?;
     match runtime.call(Call::ResolveImage { org: None, image })? {
         Reply::Image(found) if found.id.is_host() => Ok(format!(
             "image {IMAGE}: this host's own /usr, for development; `bulkhead image build {IMAGE}` makes one that shows \
