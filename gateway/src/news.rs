@@ -1,6 +1,7 @@
 //! What happens to the sandboxes, images and keys of an organisation, for whoever follows it. Each organisation has a ring
 //! of its own: an event is told once, to nobody else, and the oldest give way; a reader who comes too late for some is
-//! told so. Offsets only rise, also across restarts: the first of a process is the microsecond in which it began.
+//! told so. Offsets only rise, also across restarts: the first of a process is the microsecond in which it began. A reader
+//! is told what its key may look at; the offsets of everything else pass it by.
 //!
 //! Must never wait for a reader.
 
@@ -10,6 +11,7 @@ mod story;
 pub(crate) use reader::Reader;
 pub(crate) use story::Story;
 
+use crate::auth::{Scope, Scopes};
 use crate::limits;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -55,7 +57,14 @@ pub(crate) struct Feed {
 struct Ring {
     /// Offset of the first event that is there.
     first: u64,
-    events: VecDeque<Arc<str>>,
+    events: VecDeque<Told>,
+}
+
+/// An event, and what a key must have to be told of it.
+#[derive(Debug)]
+struct Told {
+    scope: Scope,
+    text: Arc<str>,
 }
 
 impl Ring {
@@ -79,7 +88,7 @@ impl Feed {
     pub(crate) fn tell(&self, story: &Story<'_>) {
         let mut ring = self.lock();
         let offset = ring.end() + 1;
-        ring.events.push_back(story.event(offset).into());
+        ring.events.push_back(Told { scope: story.scope(), text: story.event(offset).into() });
         while ring.events.len() > limits::NEWS {
             ring.events.pop_front();
             ring.first += 1;
@@ -88,12 +97,12 @@ impl Feed {
         self.end.send_replace(offset);
     }
 
-    /// Follows from an offset, or from now; `None` where too many do.
-    pub(crate) fn follow(self: &Arc<Self>, from: Option<u64>) -> Option<Reader> {
+    /// Follows from an offset, or from now, what a key with these scopes may look at; `None` where too many do.
+    pub(crate) fn follow(self: &Arc<Self>, from: Option<u64>, scopes: Scopes) -> Option<Reader> {
         let place: OwnedSemaphorePermit = Arc::clone(&self.readers).try_acquire_owned().ok()?;
         let end = self.end.subscribe();
         let from = from.unwrap_or_else(|| self.lock().end());
-        Some(Reader::new(Arc::clone(self), end, from, place))
+        Some(Reader::new(Arc::clone(self), end, from, scopes, place))
     }
 
     /// Whether a reader who stands here has everything.
@@ -101,8 +110,8 @@ impl Feed {
         self.lock().end() != at
     }
 
-    /// Events from an offset on, up to a piece, and where the reader stands then.
-    fn piece(&self, at: u64) -> (String, u64) {
+    /// Events from an offset on, up to a piece, and where the reader stands then. There may be none for it.
+    fn piece(&self, at: u64, scopes: Scopes) -> (String, u64) {
         let ring = self.lock();
         let mut text = String::new();
         let mut at = at;
@@ -116,7 +125,9 @@ impl Feed {
             if text.len() >= limits::EVENT_PIECE {
                 break;
             }
-            text.push_str(event);
+            if scopes.has(event.scope) {
+                text.push_str(&event.text);
+            }
             at += 1;
         }
         (text, at)

@@ -1,6 +1,7 @@
 //! What is told, and its form: `event:` `data:` `id:` and a blank line, as in every stream of events of the API.
 
 use crate::api::{GapNotice, NewsItem, instant};
+use crate::auth::Scope;
 use crate::store::now_us;
 
 /// One event.
@@ -17,6 +18,15 @@ pub(crate) enum Story<'a> {
 }
 
 impl Story<'_> {
+    /// What lets a key look at the thing itself.
+    pub(super) fn scope(&self) -> Scope {
+        match self {
+            Self::Sandbox { .. } | Self::Execution { .. } => Scope::SandboxesRead,
+            Self::Image { .. } => Scope::ImagesRead,
+            Self::Key { .. } => Scope::Keys,
+        }
+    }
+
     /// The event's text; `offset` is the one behind it, from which a reader resumes.
     pub(super) fn event(&self, offset: u64) -> String {
         let at = instant(now_us());

@@ -10,7 +10,8 @@ use hyper::StatusCode;
 
 /// Follows what happens to the sandboxes, images and keys of the caller's organisation, until the connection or the key
 /// ends. The id of an event is the offset to go on from, also after the server was started again; events that are no
-/// longer there are told as a `gap`. Of executions the ends of those are told that a connection held.
+/// longer there are told as a `gap`. Of executions the ends of those are told that a connection held. Events of images are
+/// told to keys with `images:read`, events of keys to those with `keys`; for others only their offsets pass.
 #[utoipa::path(
     get, path = "/events", operation_id = "followEvents", tag = "events",
     params(
@@ -25,7 +26,7 @@ use hyper::StatusCode;
 pub(crate) fn follow(call: &Call) -> ApiResult<Reply> {
     let from = input::offset(&call.query, &call.headers)?;
     let feed = call.app.news.of(&call.principal.org);
-    let reader = feed.follow(from).ok_or_else(|| {
+    let reader = feed.follow(from, call.principal.scopes).ok_or_else(|| {
         let text =
             format!("at most {} connections follow the events of an organisation", limits::NEWS_READERS);
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("followers of events")

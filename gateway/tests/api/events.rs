@@ -119,6 +119,21 @@ fn nothing_of_another_organisation_is_told_and_a_key_that_ends_ends_its_streams(
 }
 
 #[test]
+fn a_key_is_told_of_what_its_scopes_let_it_look_at() {
+    let world = World::new();
+    let all = tenant(&world, "one", &[]);
+    let mut every = Follower::begin(&all, "");
+    let mut sandboxes = Follower::begin(&tenant(&world, "one", &["sandboxes:read"]), "");
+    let key = all.post("/api/orgs/apikeys", &json!({"keyName": "second"})).json;
+    every.until(key["keyId"].as_str().unwrap());
+    assert_eq!(all.post("/api/sandboxes", &json!({"name": "x"})).status, 201);
+    sandboxes.until("sandbox.created");
+    every.until("sandbox.created");
+    assert!(!sandboxes.text.contains("event:key."), "{}", sandboxes.text);
+    assert_eq!(sandboxes.last_id(), every.last_id(), "offsets are the same for all");
+}
+
+#[test]
 fn those_who_follow_have_a_limit() {
     let world = World::new();
     let client = tenant(&world, "one", &[]);
