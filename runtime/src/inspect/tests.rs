@@ -277,6 +277,15 @@ fn a_sandbox_of_another_release_has_another_filter() {
 }
 
 #[test]
+fn no_comparison_depends_on_the_name_inside() {
+    let world = World::sound();
+    let masks = Masks { files: vec!["keys"], directories: vec!["acpi"] };
+    let other = World { spec: template(&masks).compose(&record(), "other").unwrap(), ..World::sound() };
+    assert_ne!(world.spec, other.spec);
+    assert_eq!(world.report(), other.report());
+}
+
+#[test]
 fn this_process_is_read_and_another_start_time_is_not_it() {
     let pid = i32::try_from(std::process::id()).unwrap();
     let identity = Identity::of(pid).unwrap();

@@ -14,8 +14,8 @@ use std::os::fd::AsFd;
 
 /// What stands for the id of a sandbox that does not exist.
 const NOBODY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-/// And for its name.
-const NAME: &str = "sandbox";
+/// And for the name of one, where none is asked for.
+pub(super) const NAME: &str = "sandbox";
 
 impl Server {
     /// A gateway is not told: no spec ever crosses its socket, in neither direction.
@@ -41,7 +41,7 @@ impl Server {
     }
 
     /// Of a sandbox that runs: from its record, and its name from the kernel.
-    pub(super) fn spec_of_sandbox(&self, id: &SandboxId) -> Result<Option<Spec>> {
+    fn spec_of_sandbox(&self, id: &SandboxId) -> Result<Option<Spec>> {
         let Some(Sandbox::Running { record, pidfd, .. }) = self.table.get(id) else { return Ok(None) };
         let hostname = self.launcher.home.name_of(pidfd.as_fd())?;
         self.launcher.template.compose(record, &hostname).map(Some)
