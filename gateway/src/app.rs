@@ -18,6 +18,7 @@ use crate::routes::tenants::register::Desk;
 use crate::runtime_client::RuntimeClient;
 use crate::service::files::watch::Watches;
 use crate::service::images::Archives;
+use crate::service::isolation::Reports;
 use crate::service::pool::Pool;
 use crate::service::session::Turns;
 use crate::store::Store;
@@ -49,7 +50,11 @@ pub(crate) struct App {
     pub(crate) watches: Watches,
     pub(crate) archives: Archives,
     pub(crate) accounts: Accounts,
+    /// Turns to launch.
     pub(crate) fair: Fair,
+    /// Turns to look at sandboxes.
+    pub(crate) looks: Fair,
+    pub(crate) reports: Reports,
     pub(crate) flights: Flights,
     pub(crate) audit: Audit,
     pub(crate) certificates: Arc<Certificates>,

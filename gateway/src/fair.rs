@@ -1,5 +1,6 @@
-//! Whose turn it is to launch: few at once, the organisations one after the other, within one first come, first
-//! served. So whoever asks for two hundred sandboxes delays another organisation's one by a launch or two.
+//! Whose turn it is to have something done by the runtime, which has one thread: few at once, the organisations one after
+//! the other, within one first come, first served. So whoever asks for two hundred sandboxes delays another
+//! organisation's one by a launch or two.
 //!
 //! ```text
 //!  turn ──a place is free──▶ Turn ──drop──▶ the next organisation's first
@@ -19,6 +20,17 @@ struct Bounds {
     at_once: usize,
     of_one: usize,
     of_all: usize,
+    words: Words,
+}
+
+/// What is said to who may not wait.
+#[derive(Debug, Clone, Copy)]
+struct Words {
+    /// Behind the number of those that wait.
+    of_one: &'static str,
+    of_all: &'static str,
+    /// Name of the first limit, for metrics.
+    limit: &'static str,
 }
 
 #[derive(Debug, Default)]
@@ -30,14 +42,14 @@ struct State {
     order: VecDeque<String>,
 }
 
-/// The queue of launches. Clones are the same queue.
+/// A queue. Clones are the same queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Fair {
     bounds: Bounds,
     state: Arc<Mutex<State>>,
 }
 
-/// The right to launch, until dropped.
+/// The right to go on, until dropped.
 #[derive(Debug)]
 pub(crate) struct Turn(Option<Fair>);
 
@@ -49,13 +61,29 @@ impl Drop for Turn {
     }
 }
 
-impl Default for Fair {
-    fn default() -> Self {
-        Self::new(Bounds { at_once: limits::LAUNCHES, of_one: limits::ORG_QUEUE, of_all: limits::QUEUE })
-    }
-}
-
 impl Fair {
+    /// The queue of launches.
+    pub(crate) fn launches() -> Self {
+        let words = Words {
+            of_one: "sandboxes of this organisation are waiting to be started",
+            of_all: "too many sandboxes are waiting to be started",
+            limit: "waiting launches",
+        };
+        let (of_one, of_all) = (limits::ORG_QUEUE, limits::QUEUE);
+        Self::new(Bounds { at_once: limits::LAUNCHES, of_one, of_all, words })
+    }
+
+    /// The queue of looks at what a sandbox uses and at what is in force for it.
+    pub(crate) fn looks() -> Self {
+        let words = Words {
+            of_one: "requests of this organisation are waiting to look at sandboxes",
+            of_all: "too many requests are waiting to look at sandboxes",
+            limit: "waiting looks",
+        };
+        let (of_one, of_all) = (limits::ORG_LOOKS, limits::LOOKS);
+        Self::new(Bounds { at_once: limits::LOOKS_AT_ONCE, of_one, of_all, words })
+    }
+
     fn new(bounds: Bounds) -> Self {
         Self { bounds, state: Arc::default() }
     }
@@ -96,14 +124,14 @@ impl Fair {
 
     /// How many of `org` wait, where another one may.
     fn queued(&self, state: &State, org: &str) -> ApiResult<usize> {
+        let words = self.bounds.words;
         let length = state.queues.get(org).map_or(0, VecDeque::len);
         if length >= self.bounds.of_one {
-            let text = format!("{length} sandboxes of this organisation are waiting to be started");
-            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit("waiting launches"));
+            let text = format!("{length} {}", words.of_one);
+            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).of_limit(words.limit));
         }
         if state.waiting >= self.bounds.of_all {
-            let text = "too many sandboxes are waiting to be started";
-            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, words.of_all));
         }
         Ok(length)
     }
@@ -151,7 +179,7 @@ mod tests {
     }
 
     fn fair(at_once: usize) -> Fair {
-        Fair::new(Bounds { at_once, of_one: 3, of_all: 5 })
+        Fair::new(Bounds { at_once, of_one: 3, of_all: 5, ..Fair::looks().bounds })
     }
 
     async fn order(fair: &Fair, first: Turn, mut waiting: Vec<(&'static str, Waiting<'_>)>) -> String {
@@ -198,7 +226,9 @@ mod tests {
         let fair = fair(2);
         let _running = [fair.turn("a").await.unwrap(), fair.turn("a").await.unwrap()];
         let _waiting = [queued(&fair, "a"), queued(&fair, "a"), queued(&fair, "a")];
-        assert_eq!(fair.turn("a").await.unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
+        let refused = fair.turn("a").await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.message, "3 requests of this organisation are waiting to look at sandboxes");
         let _more = [queued(&fair, "b"), queued(&fair, "c")];
         assert_eq!(fair.turn("d").await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
     }

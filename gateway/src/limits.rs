@@ -107,6 +107,16 @@ pub(crate) const NEWS: usize = 1024;
 pub(crate) const NEWS_READERS: usize = 64;
 /// What a sandbox uses is read at most once in this time, whoever asks.
 pub(crate) const STATS_AGE: Duration = Duration::from_millis(250);
+/// Looks at once at what a sandbox uses and at what is in force for it: each takes some of the runtime's one thread.
+pub(crate) const LOOKS_AT_ONCE: usize = 2;
+/// Looks of one organisation that wait for their turn.
+pub(crate) const ORG_LOOKS: usize = 256;
+/// Looks of all that wait for their turn.
+pub(crate) const LOOKS: usize = 1024;
+/// How long each waits: behind a runtime that does not answer nobody gets a turn.
+pub(crate) const LOOK_PATIENCE: Duration = Duration::from_secs(10);
+/// Reports of what is in force that are kept for [`STATS_AGE`], 50 KiB each at most.
+pub(crate) const REPORTS: usize = 64;
 
 /// Launches at once. The runtime makes one after the other; a few more keep it busy while gateway and agents do theirs.
 pub(crate) const LAUNCHES: usize = 4;

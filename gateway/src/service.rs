@@ -12,6 +12,7 @@ mod launch;
 pub(crate) mod leaks;
 pub(crate) mod life;
 pub(crate) mod live;
+mod look;
 pub(crate) mod patch;
 pub(crate) mod pool;
 pub(crate) mod pty;

@@ -3,6 +3,10 @@
 use bulkhead_sys::seccomp::{Profile, compile, compile_beyond};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Sets of denied calls whose names are kept: an operator has few, and sandboxes may be older than the configuration.
+const KEPT: usize = 64;
 
 /// SHA-256, in hex, of the two programs of a sandbox, instruction by instruction as the kernel gets them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,20 @@ impl Digests {
             agent: digest(&compile(Profile::Agent)),
             command: digest(&compile_beyond(Profile::Command, Profile::Agent, denied)),
         }
+    }
+}
+
+/// Those of this release, made once for each set of denied calls: anybody may ask for reports, and one thread compiles.
+#[derive(Debug, Default)]
+pub(crate) struct OfThisRelease(BTreeMap<Vec<u32>, Digests>);
+
+impl OfThisRelease {
+    /// See [`Digests::of_this_release`].
+    pub(crate) fn with(&mut self, denied: &[u32]) -> &Digests {
+        if self.0.len() >= KEPT && !self.0.contains_key(denied) {
+            self.0.clear();
+        }
+        self.0.entry(denied.to_vec()).or_insert_with(|| Digests::of_this_release(denied))
     }
 }
 
@@ -50,5 +68,18 @@ mod tests {
         assert_ne!(digests.agent, digests.command);
         let stricter = Digests::of_this_release(&[41]);
         assert!(stricter.agent == digests.agent && stricter.command != digests.command);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_would_be_made_and_has_a_bound() {
+        let mut kept = OfThisRelease::default();
+        let digests = [kept.with(&[41]).clone(), kept.with(&[]).clone(), kept.with(&[41]).clone()];
+        assert_eq!(digests, [&[41][..], &[], &[41]].map(Digests::of_this_release));
+        assert_eq!(kept.0.len(), 2);
+        for number in 0..u32::try_from(KEPT).unwrap() {
+            kept.0.insert(vec![1000 + number], Digests::default());
+        }
+        assert_eq!(kept.with(&[42]), &Digests::of_this_release(&[42]));
+        assert!(kept.0.len() <= KEPT);
     }
 }

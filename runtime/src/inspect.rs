@@ -29,6 +29,8 @@ const MAX_FILE: u64 = 256 << 10;
 pub(crate) struct Place<'a> {
     pub(crate) groups: &'a Groups,
     pub(crate) spec: &'a Spec,
+    /// What this release would install for it.
+    pub(crate) filters: &'a Digests,
 }
 
 /// What can be read of a process; tests fill it in.
@@ -73,7 +75,7 @@ pub(crate) fn inspect(
     place: Place<'_>,
     disk: Option<u64>,
 ) -> Result<Option<Isolation>> {
-    let Place { groups, spec } = place;
+    let Place { groups, spec, filters } = place;
     let found = || {
         let own = Process::of(std::process::id().try_into().ok()?)?;
         Some((Process::open(identity)?, own, outside()?))
@@ -86,8 +88,7 @@ pub(crate) fn inspect(
     };
     let seen =
         Seen { agent: &agent, host: [&own, &outside], network_owner: agent.owner_of_network(), knobs, disk };
-    let filters = Digests::of_this_release(&record.denied);
-    let wanted = Wanted { record, spec, hierarchies: groups.hierarchies(), filters: &filters };
+    let wanted = Wanted { record, spec, hierarchies: groups.hierarchies(), filters };
     let modules = bulkhead_sys::lsm::modules().into_iter().map(str::to_owned).collect();
     let report = Isolation { items: compare(&wanted, &seen)?, modules };
     // It may have died while it was read: then the answer is about nobody.

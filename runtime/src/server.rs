@@ -25,6 +25,7 @@ use crate::adopt;
 use crate::census;
 use crate::cgroup::{CgroupParent, Groups};
 use crate::conn::{self, Connection, Listener, MAX_CONNECTIONS, Received, Waiter};
+use crate::digests::OfThisRelease;
 use crate::error::{Doing, Error, Result, chain};
 use crate::ids::Slots;
 use crate::instance::Instance;
@@ -92,6 +93,7 @@ struct Server {
     slots: Slots,
     launcher: Launcher,
     policies: Policies,
+    filters: OfThisRelease,
     roots: Box<dyn Roots>,
     poll: Poll,
     listener: Listener,
@@ -181,6 +183,7 @@ impl Server {
                 groups.huge_pages(),
             )?,
             policies: Policies::open(&config.images, &*roots)?,
+            filters: OfThisRelease::default(),
             listener: Listener::bind(&instance)?,
             instance,
             records,

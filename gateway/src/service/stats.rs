@@ -1,7 +1,7 @@
 //! What a sandbox uses: asked of the runtime, which reads the host's files, never of the agent. It wakes nobody, and however
 //! many ask, the runtime is asked at a bounded rate.
 
-use super::runtime_error;
+use super::{look, runtime_error};
 use crate::app::App;
 use crate::error::ApiResult;
 use crate::limits;
@@ -23,6 +23,7 @@ pub(crate) async fn read(app: &App, sandbox: &Sandbox) -> ApiResult<Stats> {
     {
         return Ok(stats.clone());
     }
+    let _turn = look::turn(app, &sandbox.facts.org).await?;
     let stats = match app.runtime.stats(sandbox.facts.id.clone()).await {
         // It is being made, or failed to be, or its deletion has begun: it uses nothing.
         Err(CallError::Refused { kind: RefusalKind::Unknown, .. }) => Stats::default(),

@@ -29,6 +29,27 @@ fn a_report_is_rebuilt_and_nothing_holds_that_was_not_found() {
 }
 
 #[test]
+fn however_many_ask_the_runtime_is_asked_at_a_bounded_rate() {
+    let world = World::new();
+    let id = world.sandbox("code");
+    let path = format!("/api/sandboxes/{id}/isolation");
+    let before = std::time::Instant::now();
+    let answers = 20;
+    for _ in 0..answers {
+        assert_eq!(world.client().get(&path).status, 200);
+    }
+    let asked = world.runtime.calls().iter().filter(|call| *call == "inspect").count();
+    let most = 2 + usize::try_from(before.elapsed().as_millis() / 250).unwrap();
+    assert!(asked <= most && most < answers, "{asked} of {most}");
+    // Another launch is read anew, however soon.
+    let step = |name: &str| world.client().post(&format!("/api/sandboxes/{id}/{name}"), &json!({})).status;
+    assert_eq!((step("sleep"), step("wake")), (200, 200));
+    assert_eq!(world.client().get(&path).status, 200);
+    let again = world.runtime.calls().iter().filter(|call| *call == "inspect").count();
+    assert_eq!(again, asked + 1);
+}
+
+#[test]
 fn what_does_not_run_is_a_conflict_and_what_does_not_exist_is_not_found() {
     let world = World::new();
     let id = world.sandbox("code");

@@ -204,10 +204,7 @@ impl FakeRuntime {
                 }
                 Reply::Destroyed
             }
-            Call::Inspect { id } if state.agents.contains_key(&id) => Reply::Isolation(report()),
-            Call::Inspect { id } if state.disks.contains(&id) => refused(RefusalKind::NotRunning),
-            Call::Inspect { .. } => refused(RefusalKind::Unknown),
-            call @ (Call::Stats { .. } | Call::Counters | Call::ReadFile { .. }) => {
+            call @ (Call::Inspect { .. } | Call::Stats { .. } | Call::Counters | Call::ReadFile { .. }) => {
                 self.tell(&mut state, call, name)
             }
             Call::Spec { of } => panic!("a gateway asks for the spec of {of:?}"),
@@ -226,6 +223,12 @@ impl FakeRuntime {
     /// Calls that look and change nothing.
     fn tell(&self, state: &mut State, call: Call, name: String) -> Reply {
         match call {
+            Call::Inspect { id } if state.agents.contains_key(&id) => {
+                state.calls.push(name);
+                Reply::Isolation(report())
+            }
+            Call::Inspect { id } if state.disks.contains(&id) => refused(RefusalKind::NotRunning),
+            Call::Inspect { .. } => refused(RefusalKind::Unknown),
             Call::Stats { id } if !state.disks.contains(&id) => refused(RefusalKind::Unknown),
             Call::Stats { id } => {
                 state.calls.push(name);

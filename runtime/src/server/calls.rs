@@ -97,8 +97,10 @@ impl Server {
         });
         // Nothing that is compared depends on the name, and who asks for a report makes nobody enter a namespace.
         let spec = self.launcher.template.compose(record, NAME);
-        let inspected =
-            spec.and_then(|spec| inspect(record, identity, Place { groups: &self.groups, spec: &spec }, disk));
+        let filters = self.filters.with(&record.denied);
+        let inspected = spec.and_then(|spec| {
+            inspect(record, identity, Place { groups: &self.groups, spec: &spec, filters }, disk)
+        });
         match inspected {
             Ok(Some(report)) => self.answer(waiter, Reply::Isolation(report)),
             Ok(None) => self.refuse(waiter, RefusalKind::NotRunning, id.to_string()),
