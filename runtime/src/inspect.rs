@@ -114,7 +114,7 @@ fn compare(wanted: &Wanted<'_>, seen: &Seen<'_>) -> Result<Vec<Item>> {
         &wanted.record.limits.disk_bytes.to_string(),
         seen.disk.map(|bytes| bytes.to_string()),
     ));
-    items.extend(mounts::items(wanted.spec, seen.agent)?);
+    items.extend(mounts::items(wanted.spec, wanted.record.listed, seen.agent)?);
     Ok(items)
 }
 

@@ -15,6 +15,17 @@ use oci_spec::runtime::Mount;
 use serde::{Deserialize, Serialize};
 use std::fs;
 
+/// What is known of the mounts of a sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Listed {
+    /// A release that wrote none of them down launched it.
+    #[default]
+    Nothing,
+    /// [`Record::mounts`] are all of them.
+    Mounts,
+}
+
 /// Everything that must be known about a sandbox after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +42,8 @@ pub(crate) struct Record {
     /// Mounts that came with its root, and those that the operator shows.
     #[serde(default)]
     pub(crate) mounts: Vec<Mount>,
+    #[serde(default)]
+    pub(crate) listed: Listed,
     /// Numbers of system calls that the operator denies its commands.
     #[serde(default)]
     pub(crate) denied: Vec<u32>,

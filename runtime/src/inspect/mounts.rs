@@ -4,6 +4,7 @@ use super::Readings;
 use crate::dev;
 use crate::error::Result;
 use crate::masks::Masks;
+use crate::record::Listed;
 use crate::spec::mounts::{self, is_of_proc};
 use crate::spec::{self, part};
 use crate::view;
@@ -76,14 +77,17 @@ impl<'a> Table<'a> {
     }
 }
 
-pub(super) fn items(spec: &Spec, agent: &dyn Readings) -> Result<Vec<Item>> {
+/// Where a release wrote no mounts down, those that came with the root are strange to this one and say nothing.
+pub(super) fn items(spec: &Spec, listed: Listed, agent: &dyn Readings) -> Result<Vec<Item>> {
     let text = agent.text("mountinfo");
     let table = text.as_deref().and_then(Table::parse);
     let masks = Masks::of_paths(part(spec::linux(spec)?.masked_paths(), "linux.maskedPaths")?)?;
     let wanted = wanted(spec)?;
     let mut items: Vec<_> =
         wanted.iter().map(|(point, kind, options)| known(point, kind, options, table.as_ref())).collect();
-    items.push(strangers(&wanted, &masks, table.as_ref()));
+    if listed == Listed::Mounts {
+        items.push(strangers(&wanted, &masks, table.as_ref()));
+    }
     items.extend(covers(&masks, table.as_ref()));
     Ok(items)
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::cgroup::knobs::Knob;
 use crate::ids::Slot;
 use crate::masks::Masks;
-use crate::record::{Fate, Phase};
+use crate::record::{Fate, Listed, Phase};
 use crate::spec::mounts::mount;
 use crate::spec::tests::template;
 use bulkhead_protocol::SandboxId;
@@ -117,6 +117,7 @@ fn record() -> Record {
         processors: vec![0, 1],
         filters: Digests::of_this_release(&[]),
         mounts: parts(),
+        listed: Listed::Mounts,
         denied: Vec::new(),
         launch: 1,
         boot: String::new(),
@@ -274,6 +275,22 @@ fn a_sandbox_of_another_release_has_another_filter() {
     world.record.filters = Digests::default();
     assert_eq!(world.broken(), ["sha256 for the agent", "sha256 for commands"]);
     assert!(!world.report().holds(WallKind::Filter));
+}
+
+/// What the release before did not write down is no gap; everything else is compared as ever.
+#[test]
+fn a_sandbox_of_a_release_that_listed_no_mounts_is_no_false_alarm() {
+    let old = || {
+        let record = Record { listed: Listed::Nothing, mounts: Vec::new(), ..record() };
+        let masks = Masks { files: vec!["keys"], directories: vec!["acpi"] };
+        World { spec: template(&masks).compose(&record, "old").unwrap(), record, ..World::sound() }
+    };
+    assert!(old().report().all_hold(), "{:?}", old().broken());
+    let mut uncovered = old();
+    uncovered.agent.change("mountinfo", "/proc/keys ro", "/proc/kex ro");
+    assert_eq!(uncovered.broken(), ["/proc/keys"]);
+    let known = World { record: Record { listed: Listed::Mounts, ..old().record }, ..old() };
+    assert_eq!(known.broken(), ["unknown"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{Launcher, order};
 use crate::digests::Digests;
 use crate::error::Result;
 use crate::ids::Slot;
-use crate::record::{Phase, Record};
+use crate::record::{Listed, Phase, Record};
 use crate::server::check_request;
 use crate::spec::mounts;
 use bulkhead_protocol::runtime::CreateSandbox;
@@ -58,6 +58,7 @@ impl Planner {
             processors,
             filters: Digests::default(),
             mounts: Vec::new(),
+            listed: Listed::Mounts,
             denied: Vec::new(),
             launch: request.launch,
             boot: String::new(),

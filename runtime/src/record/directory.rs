@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::digests::Digests;
     use crate::ids::Slot;
-    use crate::record::{Disk, Identity};
+    use crate::record::{Disk, Identity, Listed};
     use bulkhead_protocol::Limits;
     use std::os::unix::fs::PermissionsExt;
 
@@ -202,6 +202,7 @@ mod tests {
             processors: vec![0],
             filters: Digests::of_this_release(&[]),
             mounts: Vec::new(),
+            listed: Listed::Mounts,
             denied: Vec::new(),
             launch: 1,
             boot: records.boot().to_owned(),

@@ -6,7 +6,7 @@ use crate::conn::{Waiter, agent_listener};
 use crate::error::{Error, Result, chain};
 use crate::failpoint::failpoint;
 use crate::launch::{Clock, Cloned, Failed, Mapped, Prepared};
-use crate::record::{Fate, Phase, Record};
+use crate::record::{Fate, Listed, Phase, Record};
 use crate::sandbox::Sandbox;
 use crate::spec::mounts;
 use bulkhead_protocol::image::ImageName;
@@ -92,6 +92,7 @@ impl Server {
             processors: self.launcher.host.choose(limits.cpu_millis, self.table.load()),
             filters,
             mounts,
+            listed: Listed::Mounts,
             denied,
             launch: request.launch,
             boot: self.records.boot().to_owned(),

@@ -4,7 +4,7 @@ use super::Server;
 use crate::conn::Waiter;
 use crate::error::{Error, Result, chain};
 use crate::ids::Slot;
-use crate::record::{Phase, Record};
+use crate::record::{Listed, Phase, Record};
 use crate::sandbox::Sandbox;
 use bulkhead_protocol::image::ImageName;
 use bulkhead_protocol::runtime::{Disk, RefusalKind, Reply, SpecOf};
@@ -61,6 +61,7 @@ impl Server {
             processors: self.launcher.host.choose(limits.cpu_millis, self.table.load()),
             filters: policy.filters.clone(),
             mounts: policy.mounts(),
+            listed: Listed::Mounts,
             denied: policy.denied.clone(),
             launch: 1,
             boot: String::new(),

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::digests::Digests;
     use crate::ids::Slot;
-    use crate::record::{Fate, Phase};
+    use crate::record::{Fate, Listed, Phase};
     use crate::sandbox::Ending;
 
     fn sandbox(letter: char, slot: u32) -> Sandbox {
@@ -145,6 +145,7 @@ mod tests {
             processors: vec![0, 3],
             filters: Digests::default(),
             mounts: Vec::new(),
+            listed: Listed::Mounts,
             denied: Vec::new(),
             launch: 1,
             boot: String::new(),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::digests::Digests;
 use crate::ids::Slot;
-use crate::record::Phase;
+use crate::record::{Listed, Phase};
 use bulkhead_protocol::image::ImageId;
 use bulkhead_protocol::runtime::Disk;
 use bulkhead_protocol::{Limits, SandboxId};
@@ -34,6 +34,7 @@ pub(crate) fn record() -> Record {
         mounts: vec![
             mounts::mount("/usr", "overlay", "made:root/usr", &["bind", "ro", "nosuid", "nodev"]).unwrap(),
         ],
+        listed: Listed::Mounts,
         denied: vec![41],
         launch: 1,
         boot: String::new(),
