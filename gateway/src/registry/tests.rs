@@ -3,6 +3,7 @@
 mod model;
 
 use super::*;
+use crate::auth::scope::Scopes;
 use crate::news::News;
 use crate::quota::Accounts;
 use crate::sandbox::{AutoSleep, Facts, MadeOf, Settings};
@@ -53,7 +54,7 @@ async fn the_end_of_what_was_known_is_told() {
         let hold = Accounts::default().of("o").adopt_sandbox(facts("o").settings.share());
         let dying = Sandbox::new(facts("o"), State::Deleting, fame, hold, Arc::clone(&feed));
         let id = registry.insert(dying).unwrap().facts.id.clone();
-        let mut reader = feed.follow(None).unwrap();
+        let mut reader = feed.follow(None, Scopes::STAR).unwrap();
         registry.remove(&id);
         assert!(reader.next().await.starts_with(first.as_bytes()), "{fame:?}");
     }
