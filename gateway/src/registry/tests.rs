@@ -3,7 +3,7 @@
 mod model;
 
 use super::*;
-use crate::auth::scope::Scopes;
+use crate::auth::Scopes;
 use crate::news::News;
 use crate::quota::Accounts;
 use crate::sandbox::{AutoSleep, Facts, MadeOf, Settings};
