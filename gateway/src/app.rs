@@ -18,7 +18,6 @@ use crate::routes::tenants::register::Desk;
 use crate::runtime_client::RuntimeClient;
 use crate::service::files::watch::Watches;
 use crate::service::images::Archives;
-use crate::service::isolation::Reports;
 use crate::service::pool::Pool;
 use crate::service::session::Turns;
 use crate::store::Store;
@@ -54,7 +53,6 @@ pub(crate) struct App {
     pub(crate) fair: Fair,
     /// Turns to look at sandboxes.
     pub(crate) looks: Fair,
-    pub(crate) reports: Reports,
     pub(crate) flights: Flights,
     pub(crate) audit: Audit,
     pub(crate) certificates: Arc<Certificates>,

@@ -115,8 +115,6 @@ pub(crate) const ORG_LOOKS: usize = 256;
 pub(crate) const LOOKS: usize = 1024;
 /// How long each waits: behind a runtime that does not answer nobody gets a turn.
 pub(crate) const LOOK_PATIENCE: Duration = Duration::from_secs(10);
-/// Reports of what is in force that are kept for [`STATS_AGE`], 50 KiB each at most.
-pub(crate) const REPORTS: usize = 64;
 
 /// Launches at once. The runtime makes one after the other; a few more keep it busy while gateway and agents do theirs.
 pub(crate) const LAUNCHES: usize = 4;

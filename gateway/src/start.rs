@@ -32,7 +32,6 @@ use crate::runtime_client::{Notice, RuntimeClient};
 use crate::server::{Connections, Handler, Phase};
 use crate::service::files::watch::Watches;
 use crate::service::images::Archives;
-use crate::service::isolation::Reports;
 use crate::service::pool::{self, Pool};
 use crate::service::session::Turns;
 use crate::service::sweep;
@@ -181,7 +180,6 @@ async fn build(config: Settled, certificates: Arc<Certificates>) -> Result<Arc<A
         accounts: accounts(config.changeable.quota, &store).await?,
         fair: Fair::launches(),
         looks: Fair::looks(),
-        reports: Reports::default(),
         flights: Flights::default(),
         audit: Audit::open(&config.state_dir.join("gateway"))?,
         certificates,

@@ -58,6 +58,7 @@ fn a_directory_of_the_host_is_there_and_cannot_be_changed() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     let row = sandbox.exec("grep ' /srv/deep/models ' /proc/self/mountinfo").ok().stdout;
     assert!(row.contains(" ro,nosuid,nodev"), "{row}");
+    assert!(!row.contains(&path.to_string()), "{row}");
     assert_eq!(sandbox.exec("stat -c %U /srv/deep/models/model").ok().stdout, "nobody\n");
     // A file that appears later is there as well: it is the directory, not a copy.
     fs::write(directory.path().join("later"), "1").unwrap();

@@ -136,7 +136,7 @@ pub(crate) async fn patch(call: Call, id: &str) -> ApiResult<Reply> {
 pub(crate) async fn isolation(call: &Call, id: &str) -> ApiResult<Reply> {
     let sandbox = call.sandbox(id)?;
     let report = walls::inspect(&call.app, &sandbox).await?;
-    Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Isolation::from(&*report))))
+    Ok(reply::json(StatusCode::OK, &Envelope::new("ok", Isolation::from(&report))))
 }
 
 /// Says what a sandbox uses now and what it may use. It wakes nobody.

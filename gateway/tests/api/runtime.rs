@@ -23,7 +23,9 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// An id from which [`image_name`] finds the name again: what a fake agent does depends on it.
 pub(crate) fn image_id(name: &str) -> ImageId {
@@ -102,6 +104,25 @@ pub(crate) struct FakeRuntime {
     agents_dir: PathBuf,
     operator: Files,
     state: Arc<Mutex<State>>,
+    looks: Arc<Looks>,
+}
+
+/// Looks at what is in force: how many go on, and the most at once so far.
+#[derive(Default)]
+struct Looks {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Looks {
+    /// Each takes a moment, so that others come meanwhile.
+    fn around(&self, look: impl FnOnce() -> Reply) -> Reply {
+        self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+        let reply = look();
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        reply
+    }
 }
 
 impl FakeRuntime {
@@ -112,7 +133,7 @@ impl FakeRuntime {
         // Types of the standard library own the descriptors; what is sent is sent by packets.
         let listener = UnixListener::from(fd);
         let agents_dir = run_dir.join("gateway/agents");
-        let runtime = Self { agents_dir, operator, state: Arc::default() };
+        let runtime = Self { agents_dir, operator, state: Arc::default(), looks: Arc::default() };
         let server = runtime.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -140,7 +161,9 @@ impl FakeRuntime {
             // In an order of its own: every call is answered from another thread.
             let (server, stream) = (self.clone(), Arc::clone(&stream));
             std::thread::spawn(move || {
-                let reply = server.answer_with(call, descriptors);
+                let is_look = matches!(call, Call::Inspect { .. });
+                let answer = || server.answer_with(call, descriptors);
+                let reply = if is_look { server.looks.around(answer) } else { answer() };
                 tell(&stream, &Message::Reply { seq, reply });
             });
         }
@@ -269,6 +292,11 @@ impl FakeRuntime {
     pub(crate) fn running(&self) -> BTreeMap<String, (u32, Life)> {
         let state = self.state.lock().unwrap();
         state.agents.iter().map(|(id, r)| (id.to_string(), (r.launch, r.life))).collect()
+    }
+
+    /// The most looks at what is in force that went on at once.
+    pub(crate) fn most_looks(&self) -> usize {
+        self.looks.most.load(Ordering::SeqCst)
     }
 
     /// The names of calls so far that have changed what runs.
