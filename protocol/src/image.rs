@@ -275,11 +275,18 @@ pub struct ImageDefaults {
 
 /// Bytes of environment variables as they travel, against [`MAX_IMAGE_ENV`].
 pub fn env_bytes<'a>(env: impl Iterator<Item = (&'a String, &'a String)>) -> usize {
-    let text = |text: &str| serde_json::to_string(text).map_or(usize::MAX, |encoded| encoded.len());
     // A pair is `["name","value"],`.
-    env.fold(0_usize, |sum, (name, value)| {
-        sum.saturating_add(text(name)).saturating_add(text(value)).saturating_add(4)
-    })
+    env.map(|(name, value)| text_bytes(name) + text_bytes(value) + "[\"\",\"\"],".len()).sum()
+}
+
+/// Bytes of a text within its quotes (RFC 8259, section 7).
+fn text_bytes(text: &str) -> usize {
+    let bytes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => "\\u0000".len(),
+        _ => 1,
+    });
+    bytes.sum()
 }
 
 /// One name in the store.
@@ -406,6 +413,15 @@ mod tests {
         for text in ["", "sha256:", "sha256:../..", &digest.to_uppercase(), &digest[..70], "md5:00"] {
             assert_eq!(ImageId::parse(text), Err(InvalidImageId), "{text}");
         }
+    }
+
+    #[test]
+    fn an_environment_is_as_long_as_it_is_written() {
+        let every: String = (0..0x250).filter_map(char::from_u32).collect();
+        let env = vec![("A".to_owned(), every), ("B".to_owned(), String::new())];
+        let written = serde_json::to_vec(&env).unwrap().len();
+        // With a comma at the end in place of two brackets around it.
+        assert_eq!(env_bytes(env.iter().map(|(name, value)| (name, value))) + 1, written);
     }
 
     #[test]
