@@ -52,6 +52,8 @@ pub(crate) struct Pool {
     size: AtomicUsize,
     state: Mutex<Spares>,
     changed: Notify,
+    /// Something that was on its way is not any more.
+    arrived: Notify,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl Pool {
         let (ready, moving) = (VecDeque::new(), HashMap::new());
         let spares = Spares { ready, moving, last_create: Instant::now(), closed: false };
         let size = AtomicUsize::new(size.min(limits::MAX_POOL));
-        Self { size, state: Mutex::new(spares), changed: Notify::new() }
+        Self { size, state: Mutex::new(spares), changed: Notify::new(), arrived: Notify::new() }
     }
 
     fn size(&self) -> usize {
@@ -124,6 +126,19 @@ impl Pool {
     /// It has arrived.
     fn moved(&self, id: &SandboxId) {
         self.lock().moving.remove(id);
+        self.arrived.notify_waiters();
+    }
+
+    /// Waits until nothing is on its way.
+    async fn settled(&self) {
+        loop {
+            // Made before the look: what arrives after it is noticed.
+            let arrived = self.arrived.notified();
+            if self.lock().moving.is_empty() {
+                return;
+            }
+            arrived.await;
+        }
     }
 
     /// Whether this is the id of one of them.

@@ -28,6 +28,15 @@ impl Pool {
         wants.then(|| spares.last_create.elapsed())
     }
 
+    /// One begins to be made, unless the gateway closes.
+    pub(super) fn begins(&self, id: &SandboxId) -> bool {
+        let mut spares = self.lock();
+        if !spares.closed {
+            spares.moving.insert(id.clone(), Passage::Between);
+        }
+        !spares.closed
+    }
+
     /// Takes one out where there are more than wanted.
     fn surplus(&self) -> Option<Spare> {
         let mut spares = self.lock();
@@ -36,13 +45,14 @@ impl Pool {
     }
 
     /// Puts one in that was made; gives it back where it is dead already or nobody wants it any more.
-    fn put(&self, spare: Spare) -> Option<Spare> {
+    pub(super) fn put(&self, spare: Spare) -> Option<Spare> {
         let mut spares = self.lock();
         if spares.closed || spares.moving.get(&spare.id) == Some(&Passage::Died) {
             return Some(spare);
         }
         spares.moving.remove(&spare.id);
         spares.ready.push_back(spare);
+        self.arrived.notify_waiters();
         None
     }
 }
@@ -78,7 +88,9 @@ async fn make(app: &Arc<App>) -> ApiResult<()> {
         return Err(ApiError::internal("there is no room for sandboxes made ahead"));
     }
     let id = ids::sandbox(&app.node)?;
-    app.pool.moves(&id);
+    if !app.pool.begins(&id) {
+        return Ok(());
+    }
     let made = launch(app, &id).await;
     let unwanted = match &made {
         Ok(image) => app.pool.put(Spare { id: id.clone(), image: image.clone() }).is_some(),
@@ -139,6 +151,8 @@ pub(crate) async fn drain(app: &Arc<App>) {
         for spare in spares {
             destroy(Arc::clone(app), spare.id).await;
         }
+        // One that was being made is ended by who makes it.
+        app.pool.settled().await;
     };
     if tokio::time::timeout(limits::POOL_DRAIN, all).await.is_err() {
         tracing::warn!("sandboxes made ahead are left to the next start");
