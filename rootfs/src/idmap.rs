@@ -54,5 +54,5 @@ fn make(neutral: IdRange, range: IdRange) -> Result<Maps> {
 
 /// Out of the way of launches, which copy the descriptors that are not parked.
 fn parked(extents: &[Extent]) -> bulkhead_sys::Result<OwnedFd> {
-    userns::detached(extents).and_then(fd::park)
+    userns::detached(extents).map(fd::park)
 }

@@ -1,7 +1,7 @@
 //! What a start finds of sandboxes that an earlier runtime left.
 
 use crate::cgroup::{Group, Groups};
-use crate::error::{Doing, Result, chain};
+use crate::error::{Result, chain};
 use crate::record::{Identity, Phase, Record, Records};
 use crate::sandbox::{Ending, Sandbox};
 use bulkhead_protocol::SandboxId;
@@ -56,7 +56,7 @@ fn agent(instance: &str, id: &SandboxId, identity: Identity, group: &Group) -> R
     if !(same && group.events()?.read()?.populated) {
         return Ok(None);
     }
-    fd::park(pidfd).map(Some).doing("keep an agent's descriptor")
+    Ok(Some(fd::park(pidfd)))
 }
 
 /// Whether a process is in the v2 group of a sandbox. What is above the instance depends on where this process stands.

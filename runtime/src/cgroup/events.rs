@@ -29,7 +29,7 @@ impl Events {
     pub(super) fn open(group: BorrowedFd<'_>) -> Result<Self> {
         let file = super::open(group, "cgroup.events", OFlag::O_RDONLY).doing("open cgroup.events")?;
         // As many as sandboxes may end at once.
-        Ok(Self(fd::park(file).doing("open cgroup.events")?.into()))
+        Ok(Self(fd::park(file).into()))
     }
 
     /// Reads it; from here on it is silent until something changes.

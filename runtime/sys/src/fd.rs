@@ -31,17 +31,11 @@ pub const FIRST_PARKED: i32 = 512;
 
 /// The same file at a number of at least [`FIRST_PARKED`], close-on-exec: for what is kept for long and no child needs.
 /// A child of [`crate::spawn::spawn_apart`] gets no copy of it, so a launch costs the same
-/// however many there are.
-///
-/// # Errors
-/// As fcntl(2) with `F_DUPFD_CLOEXEC`.
-pub fn park(fd: OwnedFd) -> Result<OwnedFd> {
-    parked(&fd)
-}
-
-/// [`park`], for who needs the other when that fails.
-pub(crate) fn parked(fd: &OwnedFd) -> Result<OwnedFd> {
-    at_least(FIRST_PARKED, fd)
+/// however many there are. Where the process may have no such number (`EMFILE`, or `EINVAL` where its limit is below), the
+/// descriptor stays as it is, and costs a copy.
+#[must_use]
+pub fn park(fd: OwnedFd) -> OwnedFd {
+    at_least(FIRST_PARKED, &fd).unwrap_or(fd)
 }
 
 /// Takes a descriptor that this process inherited at a fixed number, and makes it close-on-exec.

@@ -52,7 +52,7 @@ pub fn spawn_apart(ops: &[Op<'_>], namespaces: u64, cgroup: Option<BorrowedFd<'_
     let (told, apart) = nix::unistd::pipe2(OFlag::O_CLOEXEC).during("pipe2", String::new)?;
     let needed = ops.iter().filter_map(Op::highest_descriptor);
     if needed.chain([writer.as_raw_fd(), apart.as_raw_fd()]).any(|number| number >= fd::FIRST_PARKED) {
-        return parked(spawn(ops, namespaces, cgroup)?);
+        return Ok(parked(spawn(ops, namespaces, cgroup)?));
     }
     // SAFETY: as in `spawn`; and the child changes no descriptor before it has a table of its own, until when this
     // process waits with all that the child uses still open. It needs none that is not copied: asked for above.
@@ -63,17 +63,13 @@ pub fn spawn_apart(ops: &[Op<'_>], namespaces: u64, cgroup: Option<BorrowedFd<'_
             let own_table = wait_for_either(told.as_fd(), pidfd.as_fd());
             let child = Child { pid, pidfd, report: reader };
             own_table.or_else(|error| end(&child).and(Err(error)))?;
-            parked(child)
+            Ok(parked(child))
         }
     }
 }
 
-/// The child with its pidfd parked; it is ended where there is no number left.
-fn parked(child: Child) -> Result<Child> {
-    match fd::parked(&child.pidfd) {
-        Ok(pidfd) => Ok(Child { pidfd, ..child }),
-        Err(error) => end(&child).and(Err(error)),
-    }
+fn parked(child: Child) -> Child {
+    Child { pidfd: fd::park(child.pidfd), ..child }
 }
 
 fn end(child: &Child) -> Result<()> {
@@ -187,7 +183,7 @@ mod tests {
     #[test]
     fn a_child_apart_has_what_is_not_parked_and_its_parent_keeps_all() {
         let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let (low, parked) = (null(), fd::park(null()).unwrap());
+        let (low, parked) = (null(), fd::park(null()));
         inheritable(&low);
         inheritable(&parked);
         let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
@@ -204,12 +200,25 @@ mod tests {
     #[test]
     fn a_child_apart_that_needs_a_parked_one_gets_it() {
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-        let numbers = numbers_in_child(spawn_apart, (reader, fd::park(writer).unwrap()));
+        let numbers = numbers_in_child(spawn_apart, (reader, fd::park(writer)));
         assert!(numbers.contains(&1), "its output came: {numbers:?}");
         // As deep as the steps go.
-        let null = fd::park(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+        let null = fd::park(std::fs::File::open("/dev/null").unwrap().into());
         let inner = Op::ForkInit(vec![Op::Ready, Op::Place(null.as_fd(), 0)]);
         assert_eq!(inner.highest_descriptor(), Some(null.as_raw_fd()));
+    }
+
+    #[test]
+    fn where_no_number_is_high_enough_a_descriptor_stays() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let null = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let number = null.as_raw_fd();
+        setrlimit(Resource::RLIMIT_NOFILE, fd::FIRST_PARKED.unsigned_abs().into(), hard).unwrap();
+        let stays = fd::park(null);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_eq!(stays.as_raw_fd(), number);
+        assert!(fd::park(stays).as_raw_fd() >= fd::FIRST_PARKED);
     }
 
     #[test]
