@@ -1,6 +1,7 @@
 //! One sandbox in memory: what never changes, where it stands, and what its tenant may change.
 
 use super::machine::{Event, Goal, Obstacle, Refusal, State, Way};
+use super::shelf::Tally;
 use super::standing::{Advance, Departure, Standing};
 use crate::limits;
 use crate::news::{Feed, Story};
@@ -109,8 +110,14 @@ impl Sandbox {
         standing.advance(goal)
     }
 
+    /// It counts among those that a list of its organisation has.
+    pub(super) fn belong(&self, tally: Arc<Tally>) {
+        self.change(|standing| standing.belong(Some(tally)));
+    }
+
     /// Gives its place back: it is no more, whoever may still look at it.
     pub(super) fn release(&self) {
+        self.change(|standing| standing.belong(None));
         self.hold.release();
         if self.known.load(Ordering::Relaxed) {
             self.tell("sandbox.deleted");

@@ -196,6 +196,11 @@ impl State {
         matches!(self, Self::Asleep { .. } | Self::Killed { .. } | Self::Failed { .. })
     }
 
+    /// Whether a list has it: what was killed or is being deleted is left out (contract §3.3).
+    pub(crate) fn is_listed(self) -> bool {
+        !matches!(self, Self::Killed { .. } | Self::Deleting)
+    }
+
     /// Whether an agent may be silent because it gets no time.
     pub(crate) fn is_still(self) -> bool {
         matches!(self, Self::Freezing(_) | Self::Frozen(_) | Self::Thawing(_))

@@ -2,7 +2,9 @@
 //! sleep" are one moment. Must never do I/O.
 
 use super::machine::{Event, Goal, Obstacle, Refusal, State, Way};
+use super::shelf::{Listed, Tally};
 use crate::limits;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,6 +22,9 @@ pub(super) struct Standing {
     thawed: Option<Instant>,
     /// The last launch that a sleep ended.
     slept: u32,
+    /// Where it counts while a list has it; `None` before and after its time in the registry.
+    tally: Option<Arc<Tally>>,
+    listed: Option<Listed>,
 }
 
 /// What became of an attempt to come closer to a goal.
@@ -42,7 +47,33 @@ pub(crate) enum Departure {
 
 impl Standing {
     pub(super) fn new(state: State) -> Self {
-        Self { state, version: 0, visits: 0, idle_since: Instant::now(), thawed: None, slept: 0 }
+        Self {
+            state,
+            version: 0,
+            visits: 0,
+            idle_since: Instant::now(),
+            thawed: None,
+            slept: 0,
+            tally: None,
+            listed: None,
+        }
+    }
+
+    /// It counts here from now on, or nowhere any more.
+    pub(super) fn belong(&mut self, tally: Option<Arc<Tally>>) {
+        self.tally = tally;
+        self.listed = None;
+        self.count();
+    }
+
+    /// Counts it exactly while a list has it.
+    fn count(&mut self) {
+        match &self.tally {
+            Some(tally) if self.state.is_listed() => {
+                self.listed.get_or_insert_with(|| Tally::take(tally));
+            }
+            Some(_) | None => self.listed = None,
+        }
     }
 
     pub(super) fn apply(&mut self, event: Event) -> Result<State, Refusal> {
@@ -58,6 +89,7 @@ impl Standing {
         }
         self.state = next;
         self.version += 1;
+        self.count();
         Ok(next)
     }
 

@@ -1,5 +1,6 @@
 //! The registry: who finds what, how many may use it, and that rest and use exclude each other.
 
+mod listing;
 mod model;
 
 use super::*;

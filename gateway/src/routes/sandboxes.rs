@@ -68,10 +68,11 @@ pub(super) fn checked(bytes: &[u8]) -> ApiResult<creation::Order> {
 )]
 pub(crate) fn list(call: &Call) -> ApiResult<Reply> {
     let filter = Filter::parse(&call.query)?;
-    let (rows, total) = filter.apply(&call.app.registry, &call.principal.org);
+    let listed = filter.apply(&call.app.registry, &call.principal.org);
+    let total = u64::try_from(listed.total).unwrap_or(u64::MAX);
     let meta =
         Meta { page: filter.page, limit: filter.limit, total, total_pages: total.div_ceil(filter.limit) };
-    let data = rows.iter().map(|sandbox| Sandbox::from(&**sandbox)).collect();
+    let data = listed.rows.iter().map(|sandbox| Sandbox::from(&**sandbox)).collect();
     Ok(reply::json(StatusCode::OK, &Page { status: "success", message: "ok", data, meta }))
 }
 

@@ -1,13 +1,10 @@
 //! The query of a list: which page, and which labels must match.
 
 use super::refuse;
-use crate::api::status;
 use crate::error::ApiResult;
 use crate::input::decode;
 use crate::limits::{PAGE_DEFAULT, PAGE_MOST};
-use crate::registry::{Registry, Sandbox, State};
-use std::cmp::{Ordering, Reverse};
-use std::sync::Arc;
+use crate::registry::{Page, Registry};
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,45 +31,11 @@ impl Filter {
     }
 
     /// The rows of the page, and how many there are in all.
-    pub(super) fn apply(&self, registry: &Registry, org: &str) -> (Vec<Arc<Sandbox>>, u64) {
-        let listed =
-            |sandbox: &Sandbox| sandbox.facts.org == org && is_listed(sandbox.state()) && self.fits(sandbox);
+    pub(super) fn apply(&self, registry: &Registry, org: &str) -> Page {
         let skip = usize::try_from((self.page - 1).saturating_mul(self.limit)).unwrap_or(usize::MAX);
         let end = skip.saturating_add(usize::try_from(self.limit).unwrap_or(usize::MAX));
-        registry.look(|all| {
-            // The moment stands beside the reference, so that comparing two rows seldom looks at either.
-            let mut rows: Vec<_> = all
-                .filter(|sandbox| listed(sandbox))
-                .map(|sandbox| (Reverse(sandbox.facts.created_us), sandbox))
-                .collect();
-            let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-            // Of thousands only the pages up to this one are sorted.
-            if end < rows.len() {
-                rows.select_nth_unstable_by(end, newest_first);
-                rows.truncate(end);
-            }
-            rows.sort_unstable_by(newest_first);
-            (rows.into_iter().skip(skip).map(|(_, sandbox)| Arc::clone(sandbox)).collect(), total)
-        })
+        registry.page(org, skip..end, &self.labels)
     }
-
-    fn fits(&self, sandbox: &Sandbox) -> bool {
-        let has = &sandbox.facts.settings.labels;
-        self.labels.iter().all(|(key, value)| has.get(key) == Some(value))
-    }
-}
-
-/// A row on its way to its page.
-type Row<'a> = (Reverse<i64>, &'a Arc<Sandbox>);
-
-/// Newest first; of one moment in the order of their ids, so that pages do not overlap.
-fn newest_first(one: &Row<'_>, other: &Row<'_>) -> Ordering {
-    one.0.cmp(&other.0).then_with(|| other.1.facts.id.cmp(&one.1.facts.id))
-}
-
-/// Killed and deleted sandboxes are hidden (contract §3.3).
-fn is_listed(state: State) -> bool {
-    matches!(status(state).word(), "running" | "snapshotted" | "error")
 }
 
 fn number(field: &'static str, text: &str) -> ApiResult<u64> {
