@@ -1,7 +1,7 @@
-//! Bytes as `data:` lines. This is the hot path of a stream: it looks at 16 bytes at a time and copies whole
-//! runs.
+//! Bytes as `data:` lines. This is the hot path of a stream: it looks at many bytes at a time and copies whole runs.
 
 use bytes::BytesMut;
+use memchr::{memchr, memchr_iter, memrchr};
 
 /// What stands between two lines of one event.
 const NEXT_LINE: &[u8] = b"\ndata:";
@@ -11,19 +11,12 @@ const BLOCK: usize = 16;
 
 /// Where the first line ends, its LF included.
 pub(super) fn first_end(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = control(bytes, from, Wanted::Control) {
-        if bytes[at] == b'\n' {
-            return Some(at + 1);
-        }
-        from = at + 1;
-    }
-    None
+    memchr(b'\n', bytes).map(|at| at + 1)
 }
 
 /// Where the last line that has an end ends, its LF included.
 pub(super) fn last_end(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1)
+    memrchr(b'\n', bytes).map(|at| at + 1)
 }
 
 /// Length without the beginning of a character whose other bytes have not come.
@@ -41,8 +34,7 @@ pub(super) fn whole_characters(bytes: &[u8]) -> usize {
 
 /// Bytes that [`write`] appends where no character but LF ends a line and every character is valid.
 pub(super) fn room(bytes: &[u8]) -> usize {
-    let ends = bytes.iter().map(|byte| usize::from(*byte == b'\n')).sum::<usize>();
-    bytes.len() + ends * (NEXT_LINE.len() - 1)
+    bytes.len() + memchr_iter(b'\n', bytes).count() * (NEXT_LINE.len() - 1)
 }
 
 /// Appends `bytes` as the inside of one event's data: the first line's `data:` is there already.
@@ -62,15 +54,32 @@ pub(super) fn write(bytes: &[u8], out: &mut BytesMut) {
 
 /// `text` is valid UTF-8.
 fn write_text(text: &[u8], out: &mut BytesMut) {
-    let (mut plain, mut from) = (0, 0);
-    while let Some(at) = control(text, from, Wanted::All) {
-        let length = separator(&text[at..]);
-        from = at + length.max(1);
-        if length > 0 {
-            out.extend_from_slice(&text[plain..at]);
-            out.extend_from_slice(NEXT_LINE);
-            plain = from;
+    // Without a branch for each byte, so that the processor looks at many of them at once: nearly all text is such.
+    if !text.iter().fold(false, |found, byte| found | (*byte != b'\n' && may_end_line(*byte))) {
+        write_lines(text, memchr_iter(b'\n', text).map(|at| (at, 1)), out);
+        return;
+    }
+    let mut from = 0;
+    let ends = std::iter::from_fn(|| {
+        while let Some(at) = line_end(text, from) {
+            let length = separator(&text[at..]);
+            from = at + length.max(1);
+            if length > 0 {
+                return Some((at, length));
+            }
         }
+        None
+    });
+    write_lines(text, ends, out);
+}
+
+/// `ends` says where line ends are, and how long.
+fn write_lines(text: &[u8], ends: impl Iterator<Item = (usize, usize)>, out: &mut BytesMut) {
+    let mut plain = 0;
+    for (at, length) in ends {
+        out.extend_from_slice(&text[plain..at]);
+        out.extend_from_slice(NEXT_LINE);
+        plain = at + length;
     }
     out.extend_from_slice(&text[plain..]);
 }
@@ -87,31 +96,21 @@ fn separator(text: &[u8]) -> usize {
     }
 }
 
-/// Which bytes are looked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// Below a space.
-    Control,
-    /// Also those with which a separator of several bytes may begin.
-    All,
+/// Whether a line end may begin with this byte.
+fn may_end_line(byte: u8) -> bool {
+    // A tab does not, and is frequent.
+    (byte < b' ' && byte != b'\t') || byte == 0xc2 || byte == 0xe2
 }
 
-impl Wanted {
-    fn has(self, byte: u8) -> bool {
-        byte < b' ' || (self == Self::All && (byte == 0xc2 || byte == 0xe2))
-    }
-}
-
-/// The next wanted byte, from `from` on.
-fn control(bytes: &[u8], mut from: usize, wanted: Wanted) -> Option<usize> {
+/// The next byte with which a line end may begin, from `from` on.
+fn line_end(bytes: &[u8], mut from: usize) -> Option<usize> {
     loop {
         let rest = bytes.get(from..)?;
         let Some(block) = rest.first_chunk::<BLOCK>() else {
-            return rest.iter().position(|byte| wanted.has(*byte)).map(|at| from + at);
+            return rest.iter().position(|byte| may_end_line(*byte)).map(|at| from + at);
         };
-        // Without a branch for each byte, so that the processor looks at all of them at once.
-        if block.iter().fold(false, |found, byte| found | wanted.has(*byte)) {
-            return block.iter().position(|byte| wanted.has(*byte)).map(|at| from + at);
+        if block.iter().fold(false, |found, byte| found | may_end_line(*byte)) {
+            return block.iter().position(|byte| may_end_line(*byte)).map(|at| from + at);
         }
         from += BLOCK;
     }
