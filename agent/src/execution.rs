@@ -182,6 +182,7 @@ impl Executions {
             registry: Rc::clone(&self.registry),
             oom: Rc::clone(&self.oom),
             oom_before: clock.oom_before,
+            vitals: Rc::clone(&self.vitals),
             leaf,
             main,
             pump: streams.pump,

@@ -3,7 +3,8 @@
 //! string of bounded length, so that no line can be forged.
 //!
 //! Must never make a request wait for a disk: lines go to a thread of their own through a bounded channel, and what
-//! did not fit is counted in the next line that does.
+//! did not fit is counted in the next line that does. The thread lets a few gather, so that it does not run before
+//! the answer whose line it writes: a killed gateway may lose those of [`limits::AUDIT_PAUSE`], one that closes none.
 
 mod file;
 mod record;
@@ -20,6 +21,8 @@ use hyper::StatusCode;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::thread;
+use tokio::sync::oneshot;
 
 /// Refused keys come as fast as anybody likes.
 static FAILURES: Limiter = Limiter::new();
@@ -27,8 +30,16 @@ static FAILURES: Limiter = Limiter::new();
 /// Takes records. Any number of threads may.
 #[derive(Debug)]
 pub(crate) struct Audit {
-    lines: SyncSender<String>,
+    orders: SyncSender<Order>,
     dropped: AtomicU64,
+}
+
+/// What the thread does next.
+#[derive(Debug)]
+enum Order {
+    Write(String),
+    /// Says that everything before it is written.
+    Answer(oneshot::Sender<()>),
 }
 
 impl Audit {
@@ -36,16 +47,32 @@ impl Audit {
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(file::NAME);
         let mut log = Log::open(dir).map_err(|source| Error::file("open", path, source))?;
-        let (lines, queue) = mpsc::sync_channel::<String>(limits::AUDIT_QUEUE);
-        std::thread::Builder::new()
+        let (orders, queue) = mpsc::sync_channel(limits::AUDIT_QUEUE);
+        thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
-                for line in queue {
-                    log.write(&line);
+                for order in &queue {
+                    thread::sleep(limits::AUDIT_PAUSE);
+                    for order in std::iter::once(order).chain(queue.try_iter()) {
+                        match order {
+                            Order::Write(line) => log.write(&line),
+                            // Nobody waits any more: the answer is nobody's loss.
+                            Order::Answer(done) => done.send(()).unwrap_or_default(),
+                        }
+                    }
                 }
             })
             .map_err(|source| Error::Start { what: "the audit log", source })?;
-        Ok(Self { lines, dropped: AtomicU64::new(0) })
+        Ok(Self { orders, dropped: AtomicU64::new(0) })
+    }
+
+    /// Waits until what was noted is written, or a disk has been slow for [`limits::AUDIT_CLOSE`].
+    pub(crate) async fn settled(&self) {
+        let (done, written) = oneshot::channel();
+        let asked = self.orders.try_send(Order::Answer(done)).is_ok();
+        if !asked || !matches!(tokio::time::timeout(limits::AUDIT_CLOSE, written).await, Ok(Ok(()))) {
+            tracing::warn!("the last lines of the audit log may be lost");
+        }
     }
 
     /// Notes one thing that was done or refused.
@@ -58,7 +85,7 @@ impl Audit {
                 return;
             }
         };
-        match self.lines.try_send(line) {
+        match self.orders.try_send(Order::Write(line)) {
             Ok(()) => drop(metrics.audit_lines.inc()),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 metrics.audit_dropped.inc();
@@ -101,4 +128,24 @@ impl Audit {
 /// A record's part that a principal fills.
 pub(crate) fn by<'a>(principal: &'a Principal, record: Record<'a>) -> Record<'a> {
     Record { org: &principal.org, user: &principal.user, key: &principal.key, ..record }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gateway_that_closes_loses_no_line() {
+        let (dir, metrics) = (tempfile::tempdir().unwrap(), Metrics::new());
+        let audit = Audit::open(dir.path()).unwrap();
+        let count = || std::fs::read_to_string(dir.path().join(file::NAME)).unwrap().lines().count();
+        for _ in 0..100 {
+            audit.note(&metrics, Record::of("test"));
+        }
+        audit.settled().await;
+        assert_eq!(count(), 100);
+        audit.note(&metrics, Record::of("test"));
+        audit.settled().await;
+        assert_eq!(count(), 101);
+    }
 }

@@ -81,6 +81,10 @@ pub(crate) const BYTE_BURST: Duration = Duration::from_secs(1);
 
 /// Lines on their way to the audit log: a second's worth at its fastest.
 pub(crate) const AUDIT_QUEUE: usize = 4096;
+/// How long lines gather before they are written.
+pub(crate) const AUDIT_PAUSE: Duration = Duration::from_millis(2);
+/// How long a gateway that closes waits for its last lines.
+pub(crate) const AUDIT_CLOSE: Duration = Duration::from_secs(1);
 /// Bytes of one file of the audit log.
 pub(crate) const AUDIT_BYTES: u64 = 64 << 20;
 /// Earlier files of the audit log that are kept.

@@ -138,6 +138,7 @@ async fn serve(
     beat.abort();
     hangups.abort();
     pool::drain(&app).await;
+    app.audit.settled().await;
     metrics
 }
 

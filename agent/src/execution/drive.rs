@@ -8,6 +8,7 @@ use super::pump::Pump;
 use super::registry::Registry;
 use super::spawn::Main;
 use crate::slots::Slot;
+use crate::vitals::Vitals;
 use bulkhead_protocol::agent::{End, Ended};
 use bulkhead_sys::pidfd::Exit;
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ pub(crate) struct Execution {
     pub(crate) registry: Rc<Registry>,
     pub(crate) oom: Rc<OomCounter>,
     pub(crate) oom_before: Option<u64>,
+    pub(crate) vitals: Rc<Vitals>,
     pub(crate) leaf: Rc<Leaf>,
     pub(crate) main: Main,
     pub(crate) pump: Pump,
@@ -92,8 +94,9 @@ impl Execution {
                 self.registry.forget(self.entry.handle);
             }
         }
-        // Lets the answer out before the leaf is cleaned up.
+        // Lets the answer out before the leaf is cleaned up. Whoever starts the next reads what this one has left.
         tokio::task::yield_now().await;
+        self.vitals.refresh();
         self.outlive().await;
         self.entry.is_dead();
         self.leaf.retire().await;
