@@ -1,10 +1,11 @@
 //! Paced latencies: `create`, `exec` and `wake`, each beside its peers in the same rounds.
 
 use crate::client::Client;
+use crate::host::cpus;
 use crate::peers::{self, Peers};
 use crate::product::Instance;
 use crate::stats::{Operation, PACE, Series, interleave, ratios, summaries};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -43,12 +44,13 @@ pub(crate) fn create(instance: &Instance, rounds: usize) -> Result<Value> {
     Ok(report(instance, &all, ratios))
 }
 
-/// `exec true` over a kept connection in one sandbox, beside bare spawns.
+/// `exec true` over a kept connection, beside bare spawns. As many sandboxes as processors take turns: each has one, and
+/// on a shared machine they are not equally fast.
 pub(crate) fn exec(instance: &Instance, rounds: usize) -> Result<Value> {
     let mut client = instance.connect()?;
-    let sandbox = client.create(1)?;
-    let all = measure_exec(&mut client, &sandbox, rounds);
-    client.remove(&sandbox)?;
+    let sandboxes = (0..cpus()).map(|_| client.create(1)).collect::<Result<Vec<_>>>()?;
+    let all = measure_exec(&mut client, &sandboxes, rounds);
+    sandboxes.iter().try_for_each(|sandbox| client.remove(sandbox))?;
     let all = all?;
     let mut ratios = ratios(&all, "exec_true", &["bash_true", "static_true"]);
     ratios.extend(spread(&all, "exec_true"));
@@ -79,9 +81,17 @@ pub(crate) fn wake(instance: &Instance, rounds: usize) -> Result<Value> {
     Ok(report(instance, &all, ratios))
 }
 
-fn measure_exec(client: &mut Client, sandbox: &str, rounds: usize) -> Result<Vec<Series>> {
+fn measure_exec(client: &mut Client, sandboxes: &[String], rounds: usize) -> Result<Vec<Series>> {
+    let mut turns = sandboxes.iter().cycle();
+    let mut next = || turns.next().context("no sandbox");
     let operations: Vec<Operation<'_>> = vec![
-        ("exec_true", Box::new(|_| timed(|| client.exec(sandbox, "true")))),
+        (
+            "exec_true",
+            Box::new(|_| {
+                let sandbox = next()?;
+                timed(|| client.exec(sandbox, "true"))
+            }),
+        ),
         ("bash_true", Box::new(|_| peers::bash())),
         ("static_true", Box::new(|_| peers::static_true())),
     ];
