@@ -17,7 +17,7 @@ const IMAGES: [(&str, usize, usize); 3] =
 /// Of these the import is compared.
 const IMPORTED: usize = 1;
 /// Turns of the import.
-const TURNS: usize = 3;
+const TURNS: usize = 5;
 
 /// Creates of each image in the same rounds, then imports in turns with `gzip -dc | tar xf`.
 pub(crate) fn run(instance: &Instance, rounds: usize) -> Result<Value> {

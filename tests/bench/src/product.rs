@@ -45,7 +45,10 @@ impl Instance {
         fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = File::create(directory.join("log"))?;
-        let serve = Command::new(program)
+        // It ends with this process, however that ends.
+        let serve = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM"])
+            .arg(program)
             .arg("serve")
             .args(["--listen", &format!("127.0.0.1:{port}"), "--pool", &pool.to_string(), "--state-dir"])
             .arg(directory.join("state"))
