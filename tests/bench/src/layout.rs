@@ -15,8 +15,8 @@ const FILE: usize = 100 << 10;
 /// Files of one directory.
 const PER_DIRECTORY: usize = 100;
 
-/// Writes a layout with a shell and `mib` MiB of files in so many layers.
-pub(crate) fn write(at: &Path, mib: usize, layers: usize) -> Result<()> {
+/// Writes a layout with a shell and `mib` MiB of files in so many layers; another `edition` has other bytes in each file.
+pub(crate) fn write(at: &Path, mib: usize, layers: usize, edition: usize) -> Result<()> {
     fs::create_dir_all(at.join("blobs/sha256"))?;
     let files = (mib << 20) / FILE;
     let mut descriptors = Vec::new();
@@ -29,7 +29,8 @@ pub(crate) fn write(at: &Path, mib: usize, layers: usize) -> Result<()> {
         let share = files * number / layers..files * (number + 1) / layers;
         add(&mut tar, &format!("layer-{number}"), number as u64, b"")?;
         for file in share {
-            add(&mut tar, &format!("data/{}/{file}", file / PER_DIRECTORY), 0, &content(file))?;
+            let bytes = content(edition * files + file);
+            add(&mut tar, &format!("data/{}/{file}", file / PER_DIRECTORY), 0, &bytes)?;
         }
         let tar = tar.into_inner()?;
         diff_ids.push(digest(&tar));
