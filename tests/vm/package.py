@@ -22,6 +22,9 @@ NEXT = "/payload/bulkhead-next.deb"
 CONFIG = "/etc/bulkhead/bulkhead.toml"
 GATEWAY = "bulkhead-gateway.service"
 RUNTIME = "bulkhead-runtime.service"
+UNITS = "/usr/lib/systemd/system"
+# The most that systemd counts against each unit, in tenths. Of the runtime its unit says what for.
+EXPOSURE = {GATEWAY: 15, RUNTIME: 87}
 # Sandboxes that live through it all.
 SOME = 3
 
@@ -104,6 +107,19 @@ class Package:
             self.client.exec(sandbox, "echo kept >/tmp/marker")
         assert pathlib.Path(f"/proc/{main_process(GATEWAY)}/status").read_text().count("NoNewPrivs:\t1")
         assert self.group(self.some[0]).parent.parent == slices.SLICE
+
+    def package_exposes_little(self):
+        """systemd counts against the gateway's unit at most 1.5, and against the runtime's what its comments explain"""
+
+        def passes(unit, most):
+            command = ["systemd-analyze", "security", "--no-pager", "--offline=true", f"--threshold={most}", f"{UNITS}/{unit}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert "Overall exposure level" in done.stdout, done.stdout + done.stderr
+            return done.returncode == 0
+
+        for unit, most in EXPOSURE.items():
+            assert passes(unit, most), f"more than {most / 10} is counted against {unit}"
+        assert not passes(RUNTIME, EXPOSURE[GATEWAY]), "a bar that everything passes"
 
     def package_restarts(self):
         """a restart of both services leaves sandboxes alone, and a request meanwhile waits and is answered"""
@@ -208,7 +224,7 @@ class Package:
     def package_cases(self):
         """Every case, in order."""
         return [
-            self.package_installs, self.package_restarts, self.package_reloads, self.package_is_killed,
-            self.package_is_watched,
+            self.package_installs, self.package_exposes_little, self.package_restarts, self.package_reloads,
+            self.package_is_killed, self.package_is_watched,
             *self.slice_cases(), *self.upgrade_cases(), *self.fault_cases(), self.package_is_removed,
         ]
