@@ -120,12 +120,7 @@ fn run(point: Gateway, what: Operation) {
         Err("the point is not reached".to_owned())
     });
     server.wait_healthy();
-    if what == Operation::Take {
-        // None that was answered is lost; the one that was not may be there.
-        let total = total(&server).expect("a total");
-        assert!((answered..=answered + 1).contains(&total), "{}: {total} of {answered}", point.name());
-    }
-    check(&server, what, victim.as_ref());
+    check(&server, what, victim.as_ref(), answered);
     let late = server.create();
     assert_eq!(late.exec("echo new").stdout, "new\n", "{}", point.name());
 }
@@ -149,32 +144,34 @@ fn room_for(gib: f64) -> String {
     format!("{:.4}", gib * f64::from(1 << 20) / total)
 }
 
-/// Sandboxes that a list counts.
-fn total(server: &Server) -> Option<u64> {
-    server.client().get("/sandboxes").expect(200).json()["meta"]["total"].as_u64()
-}
-
-fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
+/// After the kill, before which so many creates were answered.
+fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>, answered: u64) {
+    let total = || server.client().get("/sandboxes").expect(200).json()["meta"]["total"].as_u64();
     match what {
         Operation::Create => {
             // Its row may have been ready for the answer that was not given.
-            assert!(total(server) <= Some(2), "{:?}", total(server));
+            assert!(total() <= Some(2), "{:?}", total());
         }
         Operation::Promise => {
             let id = send(server, "POST", "/api/sandboxes", what).expect("the same request is answered");
             let again = send(server, "POST", "/api/sandboxes", what).expect("and again");
-            assert_eq!((total(server), &id), (Some(2), &again));
+            assert_eq!((total(), &id), (Some(2), &again));
             assert_eq!(Sandbox::of(server, &id).exec("echo x").stdout, "x\n");
         }
         Operation::Withdraw => {
             // Its sandbox goes, and its key makes another once there is room.
             eventually("nothing of it is left", || {
-                let total = total(server);
+                let total = total();
                 if total == Some(1) { Ok(()) } else { Err(format!("{total:?}")) }
             });
             assert_eq!(send(server, "POST", "/api/sandboxes", what), None, "there is no room");
             let small = send(server, "POST", "/api/sandboxes", Operation::Promise).expect("the key is free");
             let _gone = server.client().delete(&format!("/sandboxes/{small}")).expect(200);
+        }
+        Operation::Take => {
+            // None that was answered is lost; the one that was not may be there.
+            let total = total().expect("a total");
+            assert!((answered..=answered + 1).contains(&total), "{total} of {answered}");
         }
         Operation::Delete => {
             let victim = victim.expect("there is one");
@@ -182,7 +179,7 @@ fn check(server: &Server, what: Operation, victim: Option<&Sandbox<'_>>) {
             assert_eq!(server.client().get(&victim.path("")).status, 404);
             server.assert_no_sandbox_left();
         }
-        Operation::Wake | Operation::Sleep | Operation::Freeze | Operation::Thaw | Operation::Take => {}
+        Operation::Wake | Operation::Sleep | Operation::Freeze | Operation::Thaw => {}
     }
     if let Some(victim) = victim.filter(|_| what != Operation::Delete) {
         assert_eq!(victim.exec("cat /root/mine").stdout, "mine\n", "{what:?}");
